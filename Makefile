@@ -1,0 +1,44 @@
+# Sluice's commands. Each installs what it needs and lacks, builds what it needs, and ends with
+# nothing left running. `make` alone lists them.
+
+BUILD := .build/release
+TESTS := $(BUILD)/sluicePackageTests.xctest
+
+# What a bare Debian 12 with a Swift toolchain lacks: the toolchain's own libraries, the C libraries
+# of the package, and what the sandbox of the tests and the demo is made with.
+PACKAGES := ca-certificates g++ git iproute2 jq kmod libc6-dev libcurl4 libmnl-dev libnl-3-dev \
+	libnl-route-3-dev libsqlite3-0 libtomlplusplus-dev libxml2 pkg-config user-mode-linux
+
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
+.PHONY: help deps build test demo lint clean
+
+help: ## List these commands
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
+
+deps: ## Install what is missing of the Debian packages needed
+	@missing=$$(for package in $(PACKAGES); do \
+		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || \
+			echo $$package; \
+	done); \
+	[ -z "$$missing" ] || { \
+		$(SUDO) apt-get update -q && \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive \
+			apt-get install -q -y --no-install-recommends $$missing; \
+	}
+
+build: deps ## Build sluiced and sluicectl, optimised
+	swift build -c release
+
+test: deps lint ## Run all tests: pure, on this kernel, and on a full kernel
+	swift build -c release --build-tests
+	@$(SUDO) Tests/fullkernel/lanes $(TESTS)
+
+demo: build ## Show a flood and what becomes of it, live, in a sandbox, in under two minutes
+	@$(BUILD)/sluice-demo --full-kernel Tests/fullkernel/run --output .build/demo
+
+lint: ## Check the format of all Swift sources
+	swift format lint --strict --parallel --recursive Sources Tests Package.swift
+
+clean: ## Remove what was built
+	$(SUDO) rm -rf .build

@@ -1,0 +1,139 @@
+// swift-tools-version: 6.2
+// Sluice: a host-resident flood mitigation daemon for hypervisors.
+//
+// The walls of the house: an arrow may only point downwards in this file, and C and `unsafe` stand
+// only in Netlink, LinuxSystem and TOML, each over one C target of its own.
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("ExistentialAny"),
+]
+
+// One build serves users and tests, so that what is measured is what runs: release, with the names
+// that the tests of these modules look at.
+let testable = strict + [.unsafeFlags(["-enable-testing"], .when(configuration: .release))]
+
+let package = Package(
+    name: "sluice",
+    products: [
+        .executable(name: "sluiced", targets: ["sluiced"]),
+        .executable(name: "sluicectl", targets: ["sluicectl"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
+    ],
+    targets: [
+        // The decision and the words of the socket: pure, nothing below them.
+        .target(name: "Mitigation", swiftSettings: strict),
+        .target(name: "ControlAPI", swiftSettings: strict),
+
+        // The kernel's netlink.
+        .systemLibrary(
+            name: "LibNL", pkgConfig: "libnl-route-3.0", providers: [.apt(["libnl-route-3-dev"])]),
+        .systemLibrary(name: "LibMNL", pkgConfig: "libmnl", providers: [.apt(["libmnl-dev"])]),
+        .target(name: "CNetlink", dependencies: ["LibNL", "LibMNL"]),
+        .target(name: "Netlink", dependencies: ["CNetlink"], swiftSettings: testable),
+
+        // The rest of Linux: epoll, timers, signals, scheduling, bpf(2), sd_notify, syslog.
+        .target(name: "CLinux"),
+        .target(
+            name: "LinuxSystem",
+            dependencies: ["CLinux", .product(name: "SystemPackage", package: "swift-system")],
+            swiftSettings: strict),
+
+        // Configuration files with a line and a column for every value.
+        .target(name: "CTOML"),
+        .target(name: "TOML", dependencies: ["CTOML"], swiftSettings: strict),
+
+        // Wanted state against observed state.
+        .target(
+            name: "TrafficControl", dependencies: ["Mitigation", "Netlink", "LinuxSystem"],
+            swiftSettings: testable),
+
+        // The turn, and what lives beside it.
+        .target(
+            name: "Daemon",
+            dependencies: [
+                "ControlAPI", "LinuxSystem", "Mitigation", "Netlink", "TOML", "TrafficControl",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "Subprocess", package: "swift-subprocess"),
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
+            swiftSettings: testable),
+        .executableTarget(
+            name: "sluiced",
+            dependencies: [
+                "ControlAPI", "Daemon", "LinuxSystem",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "sluicectl",
+            dependencies: [
+                "ControlAPI", "LinuxSystem",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: testable),
+
+        // The laboratory: virtual machines on taps, in namespaces that the tests made.
+        .target(name: "CLab", path: "Tests/CLab"),
+        .target(
+            name: "Lab", dependencies: ["CLab", "ControlAPI"], path: "Tests/Lab",
+            swiftSettings: strict),
+        .target(
+            name: "LabTesting", dependencies: ["Lab"], path: "Tests/LabTesting",
+            swiftSettings: strict),
+        .executableTarget(
+            name: "sluice-demo", dependencies: ["ControlAPI", "Lab"], path: "Tests/Demo",
+            swiftSettings: strict),
+
+        // The pure lane.
+        .testTarget(name: "MitigationTests", dependencies: ["Mitigation"], swiftSettings: strict),
+        .testTarget(
+            name: "ControlAPITests",
+            dependencies: [
+                "ControlAPI", "Daemon", "LinuxSystem", "sluicectl",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "DaemonTests",
+            dependencies: [
+                "ControlAPI", "Daemon", "LinuxSystem", "Mitigation", "TOML",
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
+            exclude: ["ConfigurationFixtures"], swiftSettings: strict),
+
+        // The kernel lanes: on this kernel, and in User-Mode Linux.
+        .testTarget(
+            name: "NetlinkTests",
+            dependencies: ["CLinux", "CNetlink", "Lab", "LabTesting", "Netlink"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "TrafficControlTests",
+            dependencies: [
+                "Lab", "LabTesting", "LinuxSystem", "Mitigation", "Netlink", "TrafficControl",
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "KernelTests",
+            dependencies: [
+                "CLab", "ControlAPI", "Daemon", "Lab", "LabTesting", "LinuxSystem", "Mitigation",
+                "TrafficControl",
+            ],
+            swiftSettings: strict),
+    ],
+    swiftLanguageModes: [.v6],
+    cLanguageStandard: .gnu17,
+    cxxLanguageStandard: .cxx17
+)

@@ -1,0 +1,115 @@
+#define _GNU_SOURCE
+#include "CLinuxEvents.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+int sluice_epoll_create(void) {
+    int descriptor = epoll_create1(EPOLL_CLOEXEC);
+    return descriptor < 0 ? -errno : descriptor;
+}
+
+int sluice_epoll_add(int epoll, int descriptor, uint64_t tag) {
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = tag};
+    return epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &event) < 0 ? -errno : 0;
+}
+
+int sluice_epoll_remove(int epoll, int descriptor) {
+    return epoll_ctl(epoll, EPOLL_CTL_DEL, descriptor, NULL) < 0 ? -errno : 0;
+}
+
+int sluice_epoll_wait(int epoll, uint64_t *tags, int capacity, int timeout_ms) {
+    struct epoll_event events[16];
+    int most = capacity < 16 ? capacity : 16;
+    int count = epoll_wait(epoll, events, most, timeout_ms);
+    if (count < 0) return errno == EINTR ? 0 : -errno;
+    for (int i = 0; i < count; i++) tags[i] = events[i].data.u64;
+    return count;
+}
+
+int sluice_timer_create(void) {
+    int descriptor = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    return descriptor < 0 ? -errno : descriptor;
+}
+
+static struct timespec timespec_of(uint64_t ns) {
+    return (struct timespec){.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
+}
+
+int sluice_timer_start(int timer, uint64_t first_ns_absolute, uint64_t interval_ns) {
+    struct itimerspec spec = {
+        .it_value = timespec_of(first_ns_absolute), .it_interval = timespec_of(interval_ns)};
+    return timerfd_settime(timer, TFD_TIMER_ABSTIME, &spec, NULL) < 0 ? -errno : 0;
+}
+
+static int64_t read_counter(int descriptor) {
+    uint64_t value = 0;
+    ssize_t count;
+    do { count = read(descriptor, &value, sizeof value); } while (count < 0 && errno == EINTR);
+    if (count == sizeof value) return (int64_t)value;
+    return errno == EAGAIN ? 0 : -errno;
+}
+
+int64_t sluice_timer_read(int timer) { return read_counter(timer); }
+
+int sluice_event_create(void) {
+    int descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return descriptor < 0 ? -errno : descriptor;
+}
+
+int sluice_event_signal(int event) {
+    uint64_t one = 1;
+    ssize_t count;
+    do { count = write(event, &one, sizeof one); } while (count < 0 && errno == EINTR);
+    // A full counter still wakes its reader.
+    return count < 0 && errno != EAGAIN ? -errno : 0;
+}
+
+int64_t sluice_event_read(int event) { return read_counter(event); }
+
+static int signal_pipe[2] = {-1, -1};
+
+static void note_signal(int number) {
+    int saved = errno;
+    unsigned char byte = (unsigned char)number;
+    // A full pipe already holds what wakes the reader.
+    ssize_t ignored = write(signal_pipe[1], &byte, 1);
+    (void)ignored;
+    errno = saved;
+}
+
+int sluice_signals_open(const int *signals, int count) {
+    if (signal_pipe[0] < 0 && pipe2(signal_pipe, O_CLOEXEC | O_NONBLOCK) < 0) return -errno;
+    for (int i = 0; i < count; i++) {
+        struct sigaction action = {.sa_handler = note_signal, .sa_flags = SA_RESTART};
+        sigemptyset(&action.sa_mask);
+        if (sigaction(signals[i], &action, NULL) < 0) return -errno;
+    }
+    return signal_pipe[0];
+}
+
+int sluice_signals_read(int pipe) {
+    unsigned char byte = 0;
+    ssize_t count;
+    do { count = read(pipe, &byte, 1); } while (count < 0 && errno == EINTR);
+    return count == 1 ? byte : 0;
+}
+
+void sluice_ignore_sigpipe(void) { signal(SIGPIPE, SIG_IGN); }
+
+static uint64_t read_clock(clockid_t clock) {
+    struct timespec now = {0};
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t sluice_monotonic_ns(void) { return read_clock(CLOCK_MONOTONIC); }
+uint64_t sluice_thread_cpu_ns(void) { return read_clock(CLOCK_THREAD_CPUTIME_ID); }

@@ -1,0 +1,68 @@
+#define _GNU_SOURCE
+#define SYSLOG_NAMES
+#include "CLinuxProcess.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/utsname.h>
+#include <syslog.h>
+#include <unistd.h>
+
+int sluice_schedule_fifo(int priority) {
+    struct sched_param parameters = {.sched_priority = priority};
+    return sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &parameters) < 0 ? -errno : 0;
+}
+
+int sluice_lock_memory(void) {
+    return mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0 ? -errno : 0;
+}
+
+void sluice_syslog_open(const char *identity, int facility) {
+    // openlog(3) keeps the pointer.
+    static char kept[64];
+    snprintf(kept, sizeof kept, "%s", identity);
+    openlog(kept, LOG_PID | LOG_NDELAY, facility);
+}
+
+void sluice_syslog_write(int priority, const char *message) { syslog(priority, "%s", message); }
+
+int sluice_syslog_facility(const char *name) {
+    for (const CODE *code = facilitynames; code->c_name != NULL; code++)
+        if (strcmp(code->c_name, name) == 0) return code->c_val;
+    return -1;
+}
+
+int sluice_send_datagram(const char *path, const void *bytes, size_t count) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t length = strlen(path);
+    if (length == 0 || length >= sizeof address.sun_path) return -EINVAL;
+    memcpy(address.sun_path, path, length);
+    if (path[0] == '@') address.sun_path[0] = '\0';
+    int descriptor = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (descriptor < 0) return -errno;
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + (path[0] == '@' ? 0 : 1));
+    ssize_t sent = sendto(
+        descriptor, bytes, count, MSG_NOSIGNAL, (const struct sockaddr *)&address, size);
+    int result = sent < 0 ? -errno : 0;
+    close(descriptor);
+    return result;
+}
+
+int sluice_kernel_release(char *buffer, size_t capacity) {
+    struct utsname names;
+    if (uname(&names) < 0) return -errno;
+    snprintf(buffer, capacity, "%s", names.release);
+    return 0;
+}
+
+void sluice_forget_environment(const char *name) { unsetenv(name); }
+
+int sluice_process_id(void) { return getpid(); }
+
+const char *sluice_environment(int index) { return environ == NULL ? NULL : environ[index]; }

@@ -1,0 +1,31 @@
+// bpf(2): array maps and scheduler classifiers. Every function returns 0 or a descriptor, or a
+// negative errno. Structures and offsets come from <linux/bpf.h>, never typed again.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+// struct bpf_insn with its two register fields in one byte (destination low, source high).
+struct sluice_bpf_instruction {
+    uint8_t code;
+    uint8_t registers;
+    int16_t offset;
+    int32_t immediate;
+};
+
+int sluice_bpf_create_array(const char *name, uint32_t value_size, uint32_t entries);
+// Loads a BPF_PROG_TYPE_SCHED_CLS program. Where the verifier refuses, its words are in `log`.
+int sluice_bpf_load_classifier(
+    const char *name, const struct sluice_bpf_instruction *instructions, size_t count, char *log,
+    size_t log_size);
+int sluice_bpf_read(int map, uint32_t key, void *value);
+int sluice_bpf_write(int map, uint32_t key, const void *value);
+// A descriptor of a loaded program, and of the maps it uses (up to `capacity` ids; gives their number).
+int sluice_bpf_program_by_id(uint32_t id);
+int sluice_bpf_program_maps(int program, uint32_t *ids, uint32_t capacity);
+int sluice_bpf_map_by_id(uint32_t id);
+// A map's name, at most 16 bytes with its NUL.
+int sluice_bpf_map_name(int map, char *name);
+
+// Offsets in struct __sk_buff.
+int sluice_skb_offset_length(void);
+int sluice_skb_offset_gso_size(void);

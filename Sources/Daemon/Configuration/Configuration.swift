@@ -1,0 +1,156 @@
+// What the daemon was told to do: the rules of the decision and the settings of what obeys it.
+// Invariant: a value of this type passed every check of `ConfigurationReader`, or is the built-in
+// default, which Configs/sluiced.toml spells out key by key.
+
+import ControlAPI
+package import Mitigation
+
+/// The daemon's configuration.
+package struct Configuration: Hashable, Sendable {
+    /// The rules of the decision, the marks included.
+    package var policy: Policy
+    /// What makes an interface a port.
+    package var names: PortNames
+    /// How the limits are held in the kernel.
+    package var enforcement = EnforcementSettings()
+    /// How a virtual machine is stopped.
+    package var shutdown = ShutdownSettings()
+    /// The Unix socket.
+    package var control = ControlSettings()
+    /// Where alerts go.
+    package var syslog = SyslogSettings()
+
+    /// The built-in default: what an empty file means.
+    package init() {
+        policy = Policy()
+        policy.marks = Configuration.defaultMarks
+        names = PortNames.default
+    }
+
+    /// The marks of an empty file. Configs/sluiced.toml says why they are what they are.
+    package static var defaultMarks: [PortClass: Marks] {
+        [
+            .vm: marks(from: (30_000, 1_000_000_000), to: (60_000, 2_000_000_000)),
+            .router: marks(from: (60_000, 2_000_000_000), to: (60_000, 2_000_000_000)),
+            .vtep: marks(from: (60_000, 2_000_000_000), to: (60_000, 2_000_000_000)),
+            .backend: marks(from: (200_000, 8_000_000_000), to: (200_000, 8_000_000_000)),
+        ]
+    }
+
+    private static func marks(from: (UInt64, UInt64), to: (UInt64, UInt64)) -> Marks {
+        Marks(
+            from: Mark(
+                packets: PacketRate(perSecond: from.0), bits: BitRate(bitsPerSecond: from.1)),
+            to: Mark(packets: PacketRate(perSecond: to.0), bits: BitRate(bitsPerSecond: to.1)))
+    }
+
+    /// What this interface is by its name: the first class, in the order vm, router, vtep, backend,
+    /// one of whose patterns matches the whole name; nil where no class claims it.
+    ///
+    /// - Parameter name: the kernel's bytes, any but `/`, `:`, NUL and blanks.
+    /// - Returns: its class, and its cloudspace where the pattern has `<netid>`.
+    package func classify(name: [UInt8]) -> (PortClass, netid: UInt32?)? {
+        guard let match = names.match(PortName(bytes: name)) else { return nil }
+        return (match.portClass, match.netid)
+    }
+}
+
+/// How the limits are held in the kernel.
+package struct EnforcementSettings: Hashable, Sendable {
+    /// What drops, on the police rung.
+    package enum PoliceEngine: String, Hashable, CaseIterable, Sendable {
+        /// The first of the others, in their order, that this kernel has.
+        case auto
+        /// The kernel's policer, packets and bytes (5.12 or later).
+        case actPolice = "act_police"
+        /// A token bucket loaded by bpf(2).
+        case ebpf
+        /// A redirect to an ifb whose tbf has no queue; bounds bytes only.
+        case ifb
+    }
+
+    /// Where our filters hang on a port that has no hook yet; an existing one is joined.
+    package enum HookKind: String, Hashable, CaseIterable, Sendable {
+        /// clsact on an Open vSwitch port, ingress elsewhere.
+        case auto
+        /// A plain ingress qdisc: libvirt, Proxmox and Neutron replace it without an error.
+        case ingress
+        /// A clsact qdisc: survives Open vSwitch, makes libvirt's own add fail.
+        case clsact
+    }
+
+    /// What drops, on the police rung.
+    package var police: PoliceEngine = .auto
+    /// Where our filters hang on a port that has no hook yet.
+    package var hook: HookKind = .auto
+    /// Whether a root qdisc that is not the kernel's default gives way to ours while a port is
+    /// shaped, to be restored after.
+    package var replacesForeignRoot = false
+
+    /// The defaults.
+    package init() {}
+}
+
+/// The daemon's Unix socket, and who may use it.
+package struct ControlSettings: Hashable, Sendable {
+    /// Its absolute path, at most 90 bytes (`sun_path` has 108, and the temporary name is longer).
+    package var socket = Product.defaultSocket
+    /// Members of this group may read; the socket's file belongs to it. nil: root only.
+    package var readers: String?
+    /// Members of this group may also act (release). nil: root only.
+    package var operators: String?
+    /// More connections than this at a time are closed at once.
+    package var maximumConnections = 64
+
+    /// The defaults.
+    package init() {}
+}
+
+/// Where alerts go.
+package struct SyslogSettings: Hashable, Sendable {
+    /// syslog(3)'s facilities that a daemon may use.
+    package enum Facility: String, Hashable, CaseIterable, Sendable {
+        /// LOG_USER
+        case user
+        /// LOG_DAEMON
+        case daemon
+        /// LOG_LOCAL0
+        case local0
+        /// LOG_LOCAL1
+        case local1
+        /// LOG_LOCAL2
+        case local2
+        /// LOG_LOCAL3
+        case local3
+        /// LOG_LOCAL4
+        case local4
+        /// LOG_LOCAL5
+        case local5
+        /// LOG_LOCAL6
+        case local6
+        /// LOG_LOCAL7
+        case local7
+
+        /// The facility as `<syslog.h>` has it: the code shifted by three bits.
+        package var code: Int32 {
+            switch self {
+            case .user: 1 << 3
+            case .daemon: 3 << 3
+            case .local0: 16 << 3
+            case .local1: 17 << 3
+            case .local2: 18 << 3
+            case .local3: 19 << 3
+            case .local4: 20 << 3
+            case .local5: 21 << 3
+            case .local6: 22 << 3
+            case .local7: 23 << 3
+            }
+        }
+    }
+
+    /// The facility of every line.
+    package var facility: Facility = .daemon
+
+    /// The defaults.
+    package init() {}
+}

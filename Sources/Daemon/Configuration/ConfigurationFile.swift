@@ -1,0 +1,25 @@
+// Loads the configuration from its file.
+
+import TOML
+
+extension Configuration {
+    /// Where the daemon looks where nothing else is said.
+    package static let defaultPath = "/etc/sluice/sluiced.toml"
+
+    /// Reads and checks a configuration file, at most 1 MiB: open(2), read(2).
+    ///
+    /// - Throws: `ConfigurationError`; a file that cannot be read is one mistake without a place.
+    package static func load(path: String) throws(ConfigurationError) -> Configuration {
+        let bytes: [UInt8]
+        do throws(FileError) {
+            bytes = try contents(ofFile: path)
+        } catch {
+            throw ConfigurationError(problems: [
+                ConfigurationProblem(
+                    file: path, position: nil, sentence: "cannot be read: \(error)",
+                    cure: "name another file with --config, or make it readable")
+            ])
+        }
+        return try Configuration(parsing: bytes, file: path)
+    }
+}

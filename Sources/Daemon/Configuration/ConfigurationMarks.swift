@@ -1,0 +1,112 @@
+// Reads the classes' names and marks, and the marks of single ports.
+// Invariant: a mark that is left out is that of the class; `off` is the only way to have none.
+
+import Mitigation
+import TOML
+
+extension ConfigurationReader {
+    /// `[class.vm]` and its like, then `[port."NAME"]`.
+    func readMarks(_ root: TableReader, _ configuration: inout Configuration) {
+        let classes = root.table("class")
+        var given: [(NamePattern, String, PortClass, Position)] = []
+        for portClass in PortClass.allCases {
+            let table = classes.table(portClass.rawValue)
+            if let texts = table.texts("names", example: #"["vm-<num>-<netid>"]"#) {
+                configuration.names.patterns[portClass] = []
+                for (text, position) in texts {
+                    do throws(NamePattern.Refusal) {
+                        let pattern = try NamePattern(text)
+                        configuration.names.patterns[portClass, default: []].append(pattern)
+                        given.append((pattern, text, portClass, position))
+                    } catch {
+                        let sentence = "\"\(text)\": \(error.sentence)"
+                        table.report("names", sentence, cure: error.cure, at: position)
+                    }
+                }
+            }
+            readMarks(table, &configuration.policy.marks[portClass, default: Marks()])
+        }
+        refuseDuplicates(given, configuration.names)
+        for (key, position, table) in root.table("port").allTables() {
+            readPort(key, position, table, &configuration)
+        }
+    }
+
+    private func readMarks(_ table: TableReader, _ marks: inout Marks) {
+        readMark(table.table("from"), &marks.from)
+        readMark(table.table("to"), &marks.to)
+    }
+
+    private func readMark(_ table: TableReader, _ mark: inout Mark) {
+        var packets = mark.packets?.perSecond
+        var bits = mark.bits?.bitsPerSecond
+        table.rate("packets", .packetRate, into: &packets)
+        table.rate("bits", .bitRate, into: &bits)
+        mark = Mark(
+            packets: packets.map(PacketRate.init(perSecond:)),
+            bits: bits.map(BitRate.init(bitsPerSecond:)))
+    }
+
+    private func readPort(
+        _ key: String, _ position: Position, _ table: TableReader,
+        _ configuration: inout Configuration
+    ) {
+        var marks = Marks()
+        defer { if marks == Marks() { readMarks(table, &marks) } }
+        guard let name = PortName(escaped: key), !name.bytes.isEmpty,
+            name.bytes.count <= NamePattern.longestName
+        else {
+            return problems.report(
+                "port.\"\(key)\" is no interface's name",
+                cure: "write 1 to 15 bytes as `sluicectl status` prints them", at: position)
+        }
+        guard let match = configuration.names.match(name) else {
+            return problems.report(
+                "port.\"\(key)\": no class claims this name, so that it is never looked at",
+                cure: "add a pattern for it to a class's names", at: position)
+        }
+        marks = configuration.policy.marks[match.portClass] ?? Marks()
+        readMarks(table, &marks)
+        configuration.policy.portMarks[name] = marks
+    }
+
+    /// The same pattern twice, in one class or in two: the later one would never be used.
+    private func refuseDuplicates(
+        _ given: [(NamePattern, String, PortClass, Position)], _ names: PortNames
+    ) {
+        for (index, (pattern, text, portClass, position)) in given.enumerated() {
+            let key = "class.\(portClass.rawValue).names"
+            let earlier = given[..<index].first { $0.0 == pattern }?.2
+            let byDefault = PortClass.allCases.first { other in
+                problems.places["class.\(other.rawValue).names"] == nil
+                    && names.patterns[other]?.contains(pattern) == true
+            }
+            guard let owner = earlier ?? byDefault else { continue }
+            problems.report(
+                "\(key): \"\(text)\" stands in class \(owner.rawValue) already",
+                cure: "take one of them out", at: position)
+        }
+    }
+}
+
+extension PortName {
+    /// The name that `description` printed as this text; nil where an escape is malformed.
+    init?(escaped text: String) {
+        var bytes: [UInt8] = []
+        var rest = Array(text.utf8)[...]
+        while let byte = rest.popFirst() {
+            guard byte == UInt8(ascii: "\\") else {
+                bytes.append(byte)
+                continue
+            }
+            let escape = rest.prefix(3)
+            guard escape.count == 3, escape.first == UInt8(ascii: "x"),
+                escape.dropFirst().allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit }),
+                let value = UInt8(String(decoding: escape.dropFirst(), as: UTF8.self), radix: 16)
+            else { return nil }
+            bytes.append(value)
+            rest = rest.dropFirst(3)
+        }
+        self.init(bytes: bytes)
+    }
+}

@@ -1,0 +1,185 @@
+// What a request means: a pure function of its head, its body and the peer's rights.
+
+import ControlAPI
+import FoundationEssentials
+import NIOHTTP1
+
+/// What to do with a request.
+enum ControlRoute: Hashable {
+    /// Ask the turn.
+    case ask(ControlRequest)
+    /// Say the daemon's version.
+    case version(VersionReply)
+    /// Refuse it.
+    case refuse(Int, Problem)
+}
+
+/// Decides for one peer.
+struct ControlRouter {
+    /// What the peer may do.
+    let access: ControlAccess
+    /// The daemon's version.
+    let version: String
+
+    private static let paths =
+        "GET /v1/status, /v1/ports/NAME, /v1/version or /v1/health, or POST /v1/release"
+
+    /// What this request means.
+    func route(method: HTTPMethod, uri: String, body: [UInt8]) -> ControlRoute {
+        guard access >= .read else {
+            return .refuse(
+                403,
+                Problem(
+                    error: "you may not speak to this daemon",
+                    cure: "ask as root, or as a member of the group control.group names"))
+        }
+        let path = String(uri.prefix { $0 != "?" })
+        let parts = path.split(separator: "/", omittingEmptySubsequences: false).dropFirst()
+        switch Array(parts) {
+        case ["v1", "status"]:
+            return get(method, .ask(.status))
+        case ["v1", "health"]:
+            return get(method, .ask(.health))
+        case ["v1", "version"]:
+            return get(method, .version(VersionReply(version: version)))
+        case ["v1", "release"]:
+            return release(method, body)
+        case let parts where parts.count == 3 && parts[0] == "v1" && parts[1] == "ports":
+            guard let name = Self.percentDecoded(parts[2]), !name.isEmpty else {
+                return .refuse(400, Problem(error: "the port's name is not percent-encoded text"))
+            }
+            return get(method, .ask(.port(name)))
+        default:
+            return .refuse(404, Problem(error: "there is no such thing here", cure: Self.paths))
+        }
+    }
+
+    private func get(_ method: HTTPMethod, _ route: ControlRoute) -> ControlRoute {
+        guard method == .GET else {
+            return .refuse(405, Problem(error: "this can only be read", cure: "use GET"))
+        }
+        return route
+    }
+
+    private func release(_ method: HTTPMethod, _ body: [UInt8]) -> ControlRoute {
+        guard method == .POST else {
+            return .refuse(405, Problem(error: "this is an act", cure: "use POST"))
+        }
+        guard access >= .act else {
+            return .refuse(
+                403,
+                Problem(
+                    error: "you may read, but not release",
+                    cure: "ask as root, or as a member of the group control.operators names"))
+        }
+        let request = try? JSONDecoder().decode(ReleaseRequest.self, from: Data(body))
+        guard let request, (request.port != nil) != (request.all == true) else {
+            return .refuse(
+                400,
+                Problem(
+                    error: "the body does not say what to release",
+                    cure: #"send {"port": "NAME"} or {"all": true}"#))
+        }
+        return .ask(.release(request))
+    }
+
+    /// RFC 3986, section 2.1; nil where it is malformed or no UTF-8.
+    private static func percentDecoded(_ text: Substring) -> String? {
+        var bytes: [UInt8] = []
+        var rest = Array(text.utf8)[...]
+        while let byte = rest.popFirst() {
+            guard byte == UInt8(ascii: "%") else {
+                bytes.append(byte)
+                continue
+            }
+            let digits = rest.prefix(2)
+            guard digits.count == 2,
+                digits.allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit }),
+                let value = UInt8(String(decoding: digits, as: UTF8.self), radix: 16)
+            else { return nil }
+            bytes.append(value)
+            rest = rest.dropFirst(2)
+        }
+        return String(validating: bytes, as: UTF8.self)
+    }
+}
+
+/// An answer as it goes out.
+struct ControlAnswer: Hashable {
+    /// The HTTP status.
+    var status: Int
+    /// JSON with a newline at its end.
+    var body: [UInt8]
+
+    /// This problem.
+    init(_ status: Int, _ problem: Problem) {
+        self.init(status, encoding: problem)
+    }
+
+    /// The version.
+    init(_ version: VersionReply) {
+        self.init(200, encoding: version)
+    }
+
+    /// What the turn answered.
+    init(_ reply: ControlReply) {
+        switch reply {
+        case .status(let status): self.init(status)
+        case .port(let port): self.init(200, encoding: port)
+        case .release(let release): self.init(200, encoding: release)
+        case .healthy: self.init(200, encoding: HealthReply())
+        case .problem(let status, let problem): self.init(status, encoding: problem)
+        }
+    }
+
+    /// Port by port: the encoder keeps a tree of what it encodes, several megabytes for a thousand.
+    private init(_ status: Status) {
+        var head = status
+        head.ports = []
+        self.init(200, encoding: head)
+        // Within a JSON string these bytes cannot stand: a quote would have a backslash before it.
+        guard self.status == 200, let place = body.firstRange(of: Array(#""ports":["#.utf8)) else {
+            return
+        }
+        let rest = body[place.upperBound...]
+        var whole = Array(body[..<place.upperBound])
+        whole.reserveCapacity(body.count + status.ports.count * 512)
+        let encoder = Self.encoder
+        for (index, port) in status.ports.enumerated() {
+            guard let data = try? encoder.encode(port) else {
+                self = .unsayable
+                return
+            }
+            if index > 0 { whole.append(UInt8(ascii: ",")) }
+            whole += data
+        }
+        body = whole + rest
+    }
+
+    private init(_ status: Int, encoding value: some Encodable) {
+        guard let data = try? Self.encoder.encode(value) else {
+            self = .unsayable
+            return
+        }
+        self.status = status
+        body = Array(data) + [UInt8(ascii: "\n")]
+    }
+
+    private init(status: Int, body: String) {
+        self.status = status
+        self.body = Array(body.utf8)
+    }
+
+    /// A number that JSON cannot say (infinite, or none): a fault of ours, not the client's.
+    private static var unsayable: ControlAnswer {
+        ControlAnswer(
+            status: 500,
+            body: "{\"error\":\"the answer holds a number that JSON cannot say\"}\n")
+    }
+
+    private static var encoder: JSONEncoder {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return encoder
+    }
+}

@@ -1,0 +1,91 @@
+// Where the socket's thread leaves requests for the turn.
+// Invariants: at most `capacity` requests wait; the turn never waits for the lock; a request that
+// was taken out is answered at most once, and an answer that nobody waits for is dropped.
+
+package import ControlAPI
+import Synchronization
+
+/// What a client asks of the turn.
+package enum ControlRequest: Hashable, Sendable {
+    /// Everything: `GET /v1/status`.
+    case status
+    /// One port by its name as `status` prints it: `GET /v1/ports/NAME`.
+    case port(String)
+    /// Take out one port's limits, or all: `POST /v1/release`. Exactly one of both is set.
+    case release(ReleaseRequest)
+    /// Does the turn still turn: `GET /v1/health`.
+    case health
+}
+
+/// What the turn answers.
+package enum ControlReply: Hashable, Sendable {
+    /// To `status`.
+    case status(Status)
+    /// To `port`.
+    case port(PortStatus)
+    /// To `release`.
+    case release(ReleaseReply)
+    /// To `health`: the turn turns.
+    case healthy
+    /// To any: an HTTP status of 400 or more, and what to do about it.
+    case problem(Int, Problem)
+}
+
+/// Where the socket's thread leaves requests for the turn.
+package final class Mailbox: Sendable {
+    /// Answers one request; may be called from any thread, and later than the request was taken.
+    package typealias Reply = @Sendable (ControlReply) -> Void
+
+    private struct Letter: Sendable {
+        var request: ControlRequest
+        var reply: Reply
+    }
+
+    private let capacity: Int
+    private let wake: @Sendable () -> Void
+    private let letters = Mutex<[Letter]>([])
+    /// Set before the lock is taken, so that the turn pays one load where nothing waits.
+    private let hasMail = Atomic<Bool>(false)
+
+    /// A mailbox that is empty.
+    ///
+    /// - Parameters:
+    ///   - capacity: how many requests may wait.
+    ///   - wake: called on the submitting thread after each request: ends the turn's sleep.
+    package init(capacity: Int = 64, wake: @escaping @Sendable () -> Void) {
+        self.capacity = capacity
+        self.wake = wake
+    }
+
+    /// Leaves a request for the turn.
+    ///
+    /// - Returns: false where the mailbox is full; the request was not taken.
+    package func submit(_ request: ControlRequest, reply: @escaping Reply) -> Bool {
+        let taken = letters.withLock { letters in
+            guard letters.count < capacity else { return false }
+            letters.append(Letter(request: request, reply: reply))
+            hasMail.store(true, ordering: .releasing)
+            return true
+        }
+        if taken { wake() }
+        return taken
+    }
+
+    /// Hands out all waiting requests, oldest first. Never waits: where the socket's thread is just
+    /// writing, nothing is handed out.
+    ///
+    /// - Parameter body: called for each request, outside the lock; it answers now or later.
+    /// - Returns: whether to call again soon, since the mailbox was busy.
+    package func drain(_ body: (ControlRequest, @escaping Reply) -> Void) -> Bool {
+        guard hasMail.load(ordering: .acquiring) else { return false }
+        let taken = letters.withLockIfAvailable { letters in
+            let taken = letters
+            letters = []
+            hasMail.store(false, ordering: .releasing)
+            return taken
+        }
+        guard let taken else { return true }
+        for letter in taken { body(letter.request, letter.reply) }
+        return false
+    }
+}

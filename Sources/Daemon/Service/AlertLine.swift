@@ -1,0 +1,108 @@
+// One line for each thing to tell: `key=value` fields in a fixed order, values that hold blanks or
+// quotes in quotes. Invariant: printable ASCII only, whatever a name or the kernel's sentence held.
+package import LinuxSystem
+package import Mitigation
+
+/// A line for the system's log.
+package struct AlertLine: Hashable, Sendable {
+    /// How grave it is.
+    package var severity: SystemLog.Severity
+    /// The whole line.
+    package var text: String
+
+    /// A line of these fields.
+    init(_ severity: SystemLog.Severity, _ fields: [(key: String, value: String?)]) {
+        self.severity = severity
+        text = fields.compactMap { field in
+            field.value.map { "\(field.key)=\(Self.quoted($0))" }
+        }.joined(separator: " ")
+    }
+
+    /// What the engine told. Where it was only observed, the event is marked `would`.
+    package init(_ event: Event) {
+        let name = event.mode == .observe ? "would-\(event.word)" : event.word
+        var fields: [(key: String, value: String?)] = [
+            ("event", name), ("incident", "\(event.incident)"), ("port", "\(event.name)"),
+            ("ifindex", "\(event.port.index)"),
+        ]
+        switch event.kind {
+        case .moved(let from, let to): fields += [("from", "\(from)"), ("to", "\(to)")]
+        case .held(let rung, let cause): fields += [("rung", "\(rung)"), ("by", cause.rawValue)]
+        case .refused(let rung, let sentence), .unknown(let rung, let sentence):
+            fields += [("rung", "\(rung)"), ("kernel", sentence)]
+        case .vanished(let rung): fields += [("rung", "\(rung)")]
+        case .victim, .watched: break
+        }
+        if let reason = event.reason { fields += Self.fields(of: reason) }
+        fields.append(("mode", event.mode.rawValue))
+        self.init(event.severity, fields)
+    }
+
+    /// What the turn told.
+    package init(_ note: TurnNote) {
+        switch note {
+        case .repaired(let name, let what):
+            self.init(.warning, [("event", "repaired"), ("port", "\(name)"), ("missing", what)])
+        case .damaged(let name, let why):
+            self.init(.error, [("event", "damaged"), ("port", "\(name)"), ("why", why)])
+        case .pollFailed(let why): self.init(.error, [("event", "poll-failed"), ("why", why)])
+        case .linksFailed(let why): self.init(.error, [("event", "links-failed"), ("why", why)])
+        case .adopted(let count):
+            self.init(.notice, [("event", "adopted"), ("ports", "\(count)")])
+        case .surveyFailed(let why): self.init(.error, [("event", "survey-failed"), ("why", why)])
+        }
+    }
+
+    private static func fields(of reason: Reason) -> [(key: String, value: String?)] {
+        func rates(_ cap: Cap, _ prefix: String) -> [(key: String, value: String?)] {
+            [
+                ("\(prefix)pps", "\(cap.packets.perSecond)"),
+                ("\(prefix)bps", "\(cap.bits.bitsPerSecond)"),
+            ]
+        }
+        return [("rule", reason.rule.rawValue), ("direction", reason.direction.rawValue)]
+            + rates(reason.measured, "") + rates(reason.against, "against_")
+    }
+
+    private static func quoted(_ value: String) -> String {
+        let isPlain =
+            !value.isEmpty
+            && value.utf8.allSatisfy {
+                $0 > 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "=")
+            }
+        guard !isPlain else { return value }
+        let escaped = value.utf8.reduce(into: "") { text, byte in
+            switch byte {
+            case UInt8(ascii: "\""): text += "'"
+            case 0x20..<0x7f: text.unicodeScalars.append(Unicode.Scalar(byte))
+            default: text += "?"
+            }
+        }
+        return "\"\(escaped)\""
+    }
+}
+
+extension Event {
+    fileprivate var word: String {
+        switch kind {
+        case .moved: "move"
+        case .victim(let isOn): isOn ? "victim" : "victim-over"
+        case .watched(let isOn): isOn ? "watched-flood" : "watched-flood-over"
+        case .held: "held"
+        case .refused: "refused"
+        case .unknown: "unknown"
+        case .vanished: "vanished"
+        }
+    }
+
+    /// The breaker and the last rung page the operator.
+    fileprivate var severity: SystemLog.Severity {
+        switch kind {
+        case .moved(let from, let to): to == .shutDown ? .alert : to > from ? .warning : .notice
+        case .held: .alert
+        case .refused, .unknown: .error
+        case .victim(let isOn), .watched(let isOn): isOn ? .warning : .notice
+        case .vanished: .notice
+        }
+    }
+}

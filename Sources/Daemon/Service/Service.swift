@@ -1,0 +1,392 @@
+// The running daemon: one thread that waits for the timer, the links, the socket and signals, and
+// turns. Beside it: the control socket's thread, the log's, and those of stop programs.
+//
+// Invariants: the turn's thread waits for nothing but the kernel's netlink; a configuration that
+// does not pass every check neither starts nor replaces a running one; stopping leaves every
+// mitigation in place.
+internal import ControlAPI
+internal import Dispatch
+internal import LinuxSystem
+internal import Mitigation
+internal import Netlink
+internal import Synchronization
+internal import SystemPackage
+internal import TrafficControl
+
+/// What the command line says.
+package struct ServiceOptions: Sendable {
+    /// The configuration file.
+    package var configuration: String
+    /// Log lines go to standard error instead of syslog.
+    package var logsToStandardError: Bool
+    /// The daemon's version.
+    package var version: String
+    /// The process's environment.
+    package var environment: [String: String]
+
+    /// What the command line says.
+    package init(
+        configuration: String, logsToStandardError: Bool, version: String,
+        environment: [String: String]
+    ) {
+        self.configuration = configuration
+        self.logsToStandardError = logsToStandardError
+        self.version = version
+        self.environment = environment
+    }
+}
+
+/// Why the daemon does not start: a sentence for the operator, its cure included.
+package struct ServiceError: Error, Sendable, CustomStringConvertible {
+    /// One sentence, or a line for each mistake of a configuration.
+    package var description: String
+
+    init(_ description: String) { self.description = description }
+}
+
+/// The daemon.
+package struct Service: ~Copyable {
+    /// Variables that libnl obeys and that would change units or formats behind our back.
+    private static let forgotten = [
+        "TICKS_PER_USEC", "HZ", "PROC_NET_PSCHED", "PROC_ROOT", "NLCB", "NLDBG",
+    ]
+
+    private let options: ServiceOptions
+    private var configuration: Configuration
+    private var turn: Turn<KernelHost, KernelTrafficControl>
+    private let sources: EventSources
+    private let mailbox: Mailbox
+    private let server: ControlServer
+    private let log: LogWriter
+    private let stopper: StopRunner
+    private let shutPorts = ShutPorts()
+    private let loaded = LoadedConfiguration()
+    private let manager: ServiceManager?
+    private var limiter = LineLimiter()
+    private var facts: ServiceFacts
+    private var nextPoll: UInt64
+    private var watchdogAt: UInt64 = 0
+    private var isStopping = false
+
+    private static var now: Instant { Instant(nanoseconds: MonotonicClock.nanoseconds) }
+
+    /// Starts and runs the daemon; comes back when it was told to stop.
+    package static func run(_ options: ServiceOptions) throws(ServiceError) {
+        var service = try make(options)
+        service.start()
+        service.loop()
+    }
+
+    /// Opens everything; what fails is told and nothing is left behind.
+    private static func make(_ options: ServiceOptions) throws(ServiceError) -> Service {
+        Environment.forget(forgotten)
+        let configuration = try load(options.configuration)
+        let log = try openLog(configuration, options)
+        let control = try sentence { () throws(TrafficControlError) in
+            try KernelTrafficControl.open(TrafficControlSettings(configuration.enforcement))
+        }
+        let host = try sentence { () throws(NetlinkError) in try KernelHost.open() }
+        let links = host.changesDescriptor
+        let sources = try sentence { () throws(Errno) in try EventSources(links: links) }
+        let wakeUp = sources.wakeUp
+        let mailbox = Mailbox { wakeUp.signal() }
+        let server = ControlServer(
+            settings: configuration.control, mailbox: mailbox, version: options.version)
+        try sentence { () throws(ControlServerError) in try server.start() }
+        let start = now
+        let turn = Turn(
+            machine: host, control: control, policy: configuration.policy,
+            names: configuration.names, now: start)
+        return Service(
+            options: options, configuration: configuration, turn: turn, sources: sources,
+            mailbox: mailbox, server: server, log: log, now: start)
+    }
+
+    private init(
+        options: ServiceOptions, configuration: Configuration,
+        turn: consuming Turn<KernelHost, KernelTrafficControl>,
+        sources: consuming EventSources, mailbox: Mailbox, server: ControlServer, log: LogWriter,
+        now: Instant
+    ) {
+        self.options = options
+        self.configuration = configuration
+        self.turn = turn
+        self.sources = sources
+        self.mailbox = mailbox
+        self.server = server
+        self.log = log
+        stopper = StopRunner(log: log)
+        manager = ServiceManager(environment: options.environment)
+        facts = ServiceFacts(
+            version: options.version, pid: ProcessIdentity.current,
+            kernel: RunningKernel.release, startedAt: now)
+        nextPoll = now.nanoseconds
+    }
+
+    // MARK: Start
+
+    private static func load(_ path: String) throws(ServiceError) -> Configuration {
+        try sentence { () throws(ConfigurationError) in try Configuration.load(path: path) }
+    }
+
+    private static func openLog(
+        _ configuration: Configuration, _ options: ServiceOptions
+    ) throws(ServiceError) -> LogWriter {
+        guard !options.logsToStandardError else { return LogWriter(.standardError) }
+        let facility = configuration.syslog.facility.rawValue
+        guard let log = SystemLog(identity: "sluiced", facility: facility) else {
+            throw ServiceError("syslog has no facility \(facility)")
+        }
+        return LogWriter(.system(log))
+    }
+
+    private static func sentence<Failure: Error & CustomStringConvertible, Value: ~Copyable>(
+        _ body: () throws(Failure) -> Value
+    ) throws(ServiceError) -> Value {
+        do throws(Failure) {
+            return try body()
+        } catch {
+            throw ServiceError(error.description)
+        }
+    }
+
+    private mutating func start() {
+        for note in turn.control.parts.notes {
+            log.write(AlertLine(.notice, [("event", "kernel"), ("lacks", note)]))
+        }
+        turn.start(now: Self.now)
+        tell()
+        becomeRealTime()
+        startTimer()
+        let mode = configuration.policy.mode.rawValue
+        log.write(
+            AlertLine(
+                .info,
+                [
+                    ("event", "start"), ("version", options.version), ("mode", mode),
+                    ("kernel", facts.kernel), ("ports", "\(turn.table.watched.count)"),
+                ]))
+        try? manager?.notify("READY=1\nSTATUS=\(mode), \(turn.table.watched.count) ports\n")
+    }
+
+    /// A flood must not keep the daemon from running. Threads that exist by now keep their own
+    /// priority.
+    private func becomeRealTime() {
+        do throws(Errno) {
+            try Scheduling.becomeRealTime(priority: 1)
+            try Scheduling.lockMemory()
+        } catch {
+            log.write(
+                AlertLine(
+                    .notice,
+                    [
+                        ("event", "scheduling"),
+                        ("why", "no SCHED_FIFO or locked memory (\(error)): polls may be late"),
+                    ]))
+        }
+    }
+
+    private mutating func startTimer() {
+        let interval = configuration.policy.pollInterval.wholeNanoseconds
+        nextPoll = Self.now.nanoseconds + interval
+        try? sources.timer.start(firstNanoseconds: nextPoll, intervalNanoseconds: interval)
+    }
+
+    // MARK: The loop
+
+    private mutating func loop() {
+        while !isStopping {
+            do throws(Errno) {
+                // Signals and links come before the timer: a turn sees what they say.
+                for source in try sources.wait() { serve(source) }
+            } catch {
+                log.write(AlertLine(.error, [("event", "epoll"), ("why", "\(error)")]))
+                break
+            }
+            tell()
+        }
+        stop()
+    }
+
+    private mutating func serve(_ source: EventSources.Source) {
+        switch source {
+        case .timer: poll()
+        case .links: turn.takeChanges(now: Self.now)
+        case .mail: takeMail()
+        case .signals: while let signal = sources.signals.next() { obey(signal) }
+        }
+    }
+
+    private mutating func poll() {
+        let expirations = sources.timer.takeExpirations()
+        guard expirations > 0 else { return }
+        let now = Self.now
+        let interval = configuration.policy.pollInterval.wholeNanoseconds
+        if expirations > 1 || now.nanoseconds > nextPoll + interval / 2 { facts.latePolls += 1 }
+        nextPoll += interval * expirations
+        turn.run(now: now) { Self.now }
+        feedWatchdog(now: now)
+    }
+
+    private mutating func feedWatchdog(now: Instant) {
+        guard let manager, let limit = manager.watchdogMicroseconds,
+            now.nanoseconds >= watchdogAt
+        else { return }
+        watchdogAt = now.nanoseconds + limit * 1_000 / 3
+        try? manager.notify("WATCHDOG=1\n")
+    }
+
+    private mutating func takeMail() {
+        sources.wakeUp.take()
+        let now = Self.now
+        var status: Status?
+        var letters: [(ControlRequest, Mailbox.Reply)] = []
+        let isBusy = mailbox.drain { letters.append(($0, $1)) }
+        for (request, reply) in letters {
+            switch request {
+            case .health: reply(.healthy)
+            case .status:
+                // One snapshot serves all who ask at once.
+                let answer = status ?? turn.status(facts, now: now)
+                status = answer
+                reply(.status(answer))
+            case .port(let name):
+                guard let port = turn.portStatus(named: name, now: now) else {
+                    let problem = Problem(
+                        error: "no port \(name) is watched",
+                        cure: "sluicectl status --all lists the watched ports")
+                    reply(.problem(404, problem))
+                    continue
+                }
+                reply(.port(port))
+            case .release(let release): reply(.release(turn.release(release, now: now)))
+            }
+        }
+        if let result = loaded.take() { adopt(result) }
+        if isBusy { sources.wakeUp.signal() }
+    }
+
+    private mutating func obey(_ signal: SignalPipe.Signal) {
+        switch signal {
+        case .terminate, .interrupt: isStopping = true
+        case .hangUp:
+            let microseconds = Self.now.nanoseconds / 1_000
+            try? manager?.notify("RELOADING=1\nMONOTONIC_USEC=\(microseconds)\n")
+            let path = options.configuration
+            let (loaded, wakeUp) = (loaded, sources.wakeUp)
+            // Beside the turn: a disk may be slow.
+            DispatchQueue.global().async {
+                do throws(ConfigurationError) {
+                    loaded.put(.success(try Configuration.load(path: path)))
+                } catch {
+                    loaded.put(.failure(error))
+                }
+                wakeUp.signal()
+            }
+        }
+    }
+
+    /// A new configuration replaces the running one as a whole, or not at all.
+    private mutating func adopt(_ result: Result<Configuration, ConfigurationError>) {
+        switch result {
+        case .failure(let error):
+            for problem in error.problems {
+                log.write(
+                    AlertLine(.error, [("event", "reload-refused"), ("why", "\(problem)")]))
+            }
+        case .success(let new):
+            let needsRestart =
+                new.control != configuration.control || new.syslog != configuration.syslog
+                || new.enforcement != configuration.enforcement
+            let hasNewInterval = new.policy.pollInterval != configuration.policy.pollInterval
+            configuration = new
+            turn.replace(policy: new.policy, names: new.names, now: Self.now)
+            if hasNewInterval { startTimer() }
+            log.write(
+                AlertLine(
+                    .notice,
+                    [
+                        ("event", "reloaded"), ("mode", new.policy.mode.rawValue),
+                        (
+                            "note",
+                            needsRestart
+                                ? "[control], [syslog], police.engine and tc.hook wait for a restart"
+                                : nil
+                        ),
+                    ]))
+        }
+        try? manager?.notify("READY=1\n")
+    }
+
+    // MARK: Telling
+
+    /// Hands what the turns left to those beside them.
+    private mutating func tell() {
+        let output = turn.output
+        guard !output.events.isEmpty || !output.notes.isEmpty || !output.stops.isEmpty else {
+            let count = limiter.takeSuppressed(nanoseconds: Self.now.nanoseconds)
+            if count > 0 { writeSuppressed(count) }
+            shutPorts.publish()
+            return
+        }
+        turn.output = TurnOutput()
+        for event in output.events {
+            write(AlertLine(event))
+            shutPorts.follow(event)
+        }
+        for note in output.notes { write(AlertLine(note)) }
+        for order in output.stops {
+            let shutPorts = shutPorts
+            shutPorts.add(order.port)
+            guard configuration.shutdown.isEnabled else { continue }
+            stopper.stop(order, configuration.shutdown) { shutPorts.contains(order.port) }
+        }
+        shutPorts.publish()
+    }
+
+    private mutating func write(_ line: AlertLine) {
+        switch limiter.take(nanoseconds: Self.now.nanoseconds) {
+        case .suppress: return
+        case .write(let suppressed):
+            if suppressed > 0 { writeSuppressed(suppressed) }
+            log.write(line)
+        }
+    }
+
+    private func writeSuppressed(_ count: Int) {
+        log.write(AlertLine(.warning, [("event", "suppressed"), ("lines", "\(count)")]))
+    }
+
+    // MARK: Stop
+
+    /// Mitigations stay in the kernel; `sluicectl release --all` before takes them out.
+    private mutating func stop() {
+        try? manager?.notify("STOPPING=1\n")
+        server.stop()
+        log.write(
+            AlertLine(
+                .info,
+                [("event", "stop-daemon"), ("mitigated", "\(turn.engine.mitigatedCount)")]))
+        log.flush()
+    }
+}
+
+extension TrafficControlSettings {
+    /// The settings that a configuration asks for.
+    init(_ settings: EnforcementSettings) {
+        let policer: Policer? =
+            switch settings.police {
+            case .auto: nil
+            case .actPolice: .actPolice
+            case .ebpf: .bpf
+            case .ifb: .ifb
+            }
+        let hook: HookChoice =
+            switch settings.hook {
+            case .auto: .auto
+            case .ingress: .ingress
+            case .clsact: .clsact
+            }
+        self.init(policer: policer, hook: hook)
+    }
+}

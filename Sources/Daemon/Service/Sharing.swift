@@ -1,0 +1,66 @@
+// What the turn's thread shares with those beside it. The turn only ever tries a lock: where it is
+// held, the exchange waits for the next turn.
+internal import Mitigation
+internal import Synchronization
+
+/// The ports whose link we hold down, for those who are about to stop a machine hard.
+final class ShutPorts: Sendable {
+    private struct Kept: Sendable {
+        var ports: Set<PortID> = []
+    }
+
+    private let published = Mutex(Kept())
+    /// Owned by the turn's thread.
+    private let pending = Mutex((ports: Set<PortID>(), isDirty: false))
+
+    /// A port was shut down.
+    func add(_ port: PortID) {
+        pending.withLock {
+            $0.ports.insert(port)
+            $0.isDirty = true
+        }
+    }
+
+    /// A port that came up again, or is gone, is no longer held down.
+    func follow(_ event: Event) {
+        let isOver =
+            switch event.kind {
+            case .moved(from: .shutDown, _), .vanished: true
+            default: false
+            }
+        guard isOver else { return }
+        pending.withLock {
+            guard $0.ports.remove(event.port) != nil else { return }
+            $0.isDirty = true
+        }
+    }
+
+    /// Shows the present set to the others, where the lock is free.
+    func publish() {
+        pending.withLock { pending in
+            guard pending.isDirty else { return }
+            let ports = pending.ports
+            if published.withLockIfAvailable({ $0.ports = ports }) != nil {
+                pending.isDirty = false
+            }
+        }
+    }
+
+    /// Whether the port's link is still held down, for any thread.
+    func contains(_ port: PortID) -> Bool { published.withLock { $0.ports.contains(port) } }
+}
+
+/// A configuration that was read beside the turn.
+final class LoadedConfiguration: Sendable {
+    private let result = Mutex<Result<Configuration, ConfigurationError>?>(nil)
+
+    func put(_ new: Result<Configuration, ConfigurationError>) { result.withLock { $0 = new } }
+
+    /// Never waits; nil where nothing is there or the lock is held (its holder wakes the turn after).
+    func take() -> Result<Configuration, ConfigurationError>? {
+        result.withLockIfAvailable { kept in
+            defer { kept = nil }
+            return kept
+        } ?? nil
+    }
+}

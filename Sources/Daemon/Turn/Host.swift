@@ -1,0 +1,79 @@
+// What a turn needs of the machine, as a protocol so that a simulated host can run the same turn.
+package import Netlink
+
+/// What happened to the host's interfaces since the last turn.
+package enum HostChange: Sendable {
+    /// An interface is there: new, or with another name, MTU or address.
+    case link(Link)
+    /// An interface is gone.
+    case gone(Int32)
+    /// Somebody changed traffic control on this interface.
+    case trafficControl(Int32)
+    /// All interfaces, after notifications were lost or at start: what is not listed is gone.
+    case all([Link])
+}
+
+/// The machine that the daemon watches.
+package protocol Host: ~Copyable {
+    /// What changed, oldest first; never waits for an event.
+    mutating func takeChanges(_ body: (HostChange) -> Void) throws(NetlinkError)
+
+    /// The counters of every interface. `body` gets the interface index and its counters.
+    mutating func poll(_ body: (Int32, LinkStatistics) -> Void) throws(NetlinkError)
+
+    /// The interfaces through which a default route leaves.
+    mutating func defaultRouteInterfaces() throws(NetlinkError) -> Set<Int32>
+}
+
+/// The kernel below us.
+package struct KernelHost: Host, ~Copyable {
+    private var poller: StatisticsPoller
+    private var monitor: LinkMonitor
+    private var socket: RouteSocket
+    private var needsAll = true
+
+    /// Opens the sockets; the monitor first, so that no interface falls between it and the first
+    /// dump.
+    package static func open() throws(NetlinkError) -> KernelHost {
+        let monitor = try LinkMonitor.open()
+        return KernelHost(
+            poller: try StatisticsPoller.open(), monitor: monitor, socket: try RouteSocket.open())
+    }
+
+    private init(
+        poller: consuming StatisticsPoller, monitor: consuming LinkMonitor,
+        socket: consuming RouteSocket
+    ) {
+        self.poller = poller
+        self.monitor = monitor
+        self.socket = socket
+    }
+
+    /// Has input when interfaces changed.
+    package var changesDescriptor: Int32 { monitor.descriptor }
+
+    package mutating func takeChanges(_ body: (HostChange) -> Void) throws(NetlinkError) {
+        var isOverrun = needsAll
+        try monitor.drain { event in
+            switch event {
+            case .link(let link): if !isOverrun { body(.link(link)) }
+            case .gone(let index): if !isOverrun { body(.gone(index)) }
+            case .tc(let index): if !isOverrun { body(.trafficControl(index)) }
+            case .overrun: isOverrun = true
+            }
+        }
+        guard isOverrun else { return }
+        // Stays set where the dump fails, so that the next turn asks again.
+        needsAll = true
+        body(.all(try socket.links()))
+        needsAll = false
+    }
+
+    package mutating func poll(_ body: (Int32, LinkStatistics) -> Void) throws(NetlinkError) {
+        try poller.poll(body)
+    }
+
+    package mutating func defaultRouteInterfaces() throws(NetlinkError) -> Set<Int32> {
+        try socket.defaultRouteInterfaces()
+    }
+}

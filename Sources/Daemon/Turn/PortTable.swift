@@ -1,0 +1,213 @@
+// The interfaces of the host by index, in the order in which the kernel dumps their counters.
+//
+// Invariants: an index has at most one row; a row that is watched has a slot of the engine and an
+// entry of `watched`; a generation counts the interfaces that an index has been given to. A steady
+// dump comes in the order of the rows, so that a look-up is one comparison.
+package import ControlAPI
+package import Mitigation
+package import Netlink
+package import TrafficControl
+
+/// What is known of a watched port beside the engine.
+package struct WatchedPort: Sendable {
+    /// The port as the engine knows it.
+    package var port: Port
+    /// How its name was matched.
+    package var match: PortMatch
+    /// Its link as last reported.
+    package var link: Link
+    /// What its limits let through: totals, and rates between the last two measurements.
+    package var measured = Measured()
+    package var measuredAt: Instant?
+    package var delivered: Loads?
+    package var lane: Loads?
+    /// What is wrong with its limits.
+    package var problem: String?
+
+    /// The port as traffic control knows it.
+    package var controlled: ControlledPort {
+        ControlledPort(index: port.id.index, name: port.name, mtu: port.mtu)
+    }
+}
+
+/// The interfaces of the host.
+package struct PortTable: Sendable {
+    /// What an interface is to us.
+    enum Use: Hashable, Sendable {
+        case ignored
+        case watched(Engine.Slot)
+        /// An ifb of ours, by its place in `ifbs`.
+        case ours(Int)
+    }
+
+    private struct Row: Sendable {
+        var index: Int32
+        var use: Use
+        /// Added to the port's tx counters: what its limits drop on the way to the VM.
+        var toDropped = DeliveredCounters()
+    }
+
+    private var rows: [Row] = []
+    private var rowOf: [Int32: Int] = [:]
+    private var cursor = 0
+    private var isOutOfOrder = false
+    private var seen: [Int32] = []
+    private var ifbs: [(received: DeliveredCounters, sent: DeliveredCounters)] = []
+    private var generations: [Int32: UInt32] = [:]
+    /// Every watched port by slot.
+    package private(set) var watched: [Engine.Slot: WatchedPort] = [:]
+
+    /// No interface.
+    package init() {}
+
+    // MARK: The poll
+
+    /// Begins a dump.
+    mutating func beginPoll() {
+        cursor = 0
+        seen.removeAll(keepingCapacity: true)
+    }
+
+    /// The slot and counters of an interface of the dump; nil where it is not watched.
+    mutating func take(
+        _ index: Int32, _ statistics: LinkStatistics
+    ) -> (slot: Engine.Slot, counters: Counters)? {
+        if cursor < rows.count, rows[cursor].index == index {
+            cursor += 1
+        } else {
+            isOutOfOrder = true
+            guard let row = rowOf[index] else { return nil }
+            cursor = row + 1
+        }
+        if isOutOfOrder { seen.append(index) }
+        switch rows[cursor - 1].use {
+        case .ignored: return nil
+        case .ours(let place):
+            ifbs[place].received = DeliveredCounters(
+                packets: statistics.rxPackets, bytes: statistics.rxBytes)
+            ifbs[place].sent = DeliveredCounters(
+                packets: statistics.txPackets, bytes: statistics.txBytes)
+            return nil
+        case .watched(let slot):
+            let dropped = rows[cursor - 1].toDropped
+            return (
+                slot,
+                Counters(
+                    fromPackets: statistics.rxPackets, fromBytes: statistics.rxBytes,
+                    toPackets: statistics.txPackets &+ dropped.packets,
+                    toBytes: statistics.txBytes &+ dropped.bytes)
+            )
+        }
+    }
+
+    /// Ends a dump: where the order was another one, the rows follow it from the next dump on.
+    mutating func endPoll() {
+        guard isOutOfOrder else { return }
+        isOutOfOrder = false
+        var place: [Int32: Int] = [:]
+        for (position, index) in seen.enumerated() { place[index] = position }
+        rows.sort { (place[$0.index] ?? .max, $0.index) < (place[$1.index] ?? .max, $1.index) }
+        for (position, row) in rows.enumerated() { rowOf[row.index] = position }
+    }
+
+    /// The counters of an ifb of ours from the last dump.
+    func ifbCounters(_ index: Int32) -> (received: DeliveredCounters, sent: DeliveredCounters)? {
+        guard let row = rowOf[index], case .ours(let place) = rows[row].use else { return nil }
+        return ifbs[place]
+    }
+
+    // MARK: Interfaces
+
+    /// All indexes that are known.
+    var indexes: [Int32] { rows.map(\.index) }
+
+    /// The slot of a watched interface.
+    func slot(of index: Int32) -> Engine.Slot? {
+        guard let row = rowOf[index], case .watched(let slot) = rows[row].use else { return nil }
+        return slot
+    }
+
+    /// Whether the interface is the one that was known at its index: the same kind and address.
+    func isSame(_ link: Link) -> Bool {
+        guard let slot = slot(of: link.index), let known = watched[slot]?.link else { return true }
+        return known.kind == link.kind
+    }
+
+    /// The next identity at an index.
+    mutating func newID(_ index: Int32) -> PortID {
+        let generation = (generations[index] ?? 0) &+ 1
+        generations[index] = generation
+        return PortID(index: index, generation: generation)
+    }
+
+    /// An interface that no class claims, or an ifb of ours.
+    mutating func note(_ link: Link, isOurs: Bool) {
+        if let row = rowOf[link.index] {
+            guard isOurs != isOurIFB(rows[row].use) else { return }
+            remove(link.index)
+        }
+        var use = Use.ignored
+        if isOurs {
+            ifbs.append((DeliveredCounters(), DeliveredCounters()))
+            use = .ours(ifbs.count - 1)
+        }
+        add(Row(index: link.index, use: use))
+    }
+
+    /// A port is watched at this slot, or its properties changed.
+    mutating func watch(_ port: WatchedPort, at slot: Engine.Slot) {
+        if let known = watched[slot] {
+            var changed = known
+            changed.port = port.port
+            changed.match = port.match
+            changed.link = port.link
+            watched[slot] = changed
+            return
+        }
+        if rowOf[port.port.id.index] != nil { remove(port.port.id.index) }
+        watched[slot] = port
+        add(Row(index: port.port.id.index, use: .watched(slot)))
+    }
+
+    /// Forgets an interface; gives the port that it was.
+    @discardableResult
+    mutating func remove(_ index: Int32) -> WatchedPort? {
+        guard let row = rowOf.removeValue(forKey: index) else { return nil }
+        let use = rows[row].use
+        rows.remove(at: row)
+        for position in row..<rows.count { rowOf[rows[position].index] = position }
+        switch use {
+        case .ignored: return nil
+        case .watched(let slot): return watched.removeValue(forKey: slot)
+        case .ours(let place):
+            ifbs.remove(at: place)
+            for position in rows.indices {
+                if case .ours(let other) = rows[position].use, other > place {
+                    rows[position].use = .ours(other - 1)
+                }
+            }
+            return nil
+        }
+    }
+
+    /// Changes what is known of a watched port.
+    mutating func update(_ slot: Engine.Slot, _ body: (inout WatchedPort) -> Void) {
+        guard var port = watched[slot] else { return }
+        body(&port)
+        watched[slot] = port
+        guard let row = rowOf[port.port.id.index] else { return }
+        rows[row].toDropped = port.measured.toDropped ?? DeliveredCounters()
+    }
+
+    private mutating func add(_ row: Row) {
+        // The kernel's own order is by index; what differs is put right after the next dump.
+        let place = rows.firstIndex { $0.index > row.index } ?? rows.count
+        rows.insert(row, at: place)
+        for position in place..<rows.count { rowOf[rows[position].index] = position }
+        seen.reserveCapacity(rows.count)
+    }
+
+    private func isOurIFB(_ use: Use) -> Bool {
+        if case .ours = use { true } else { false }
+    }
+}

@@ -1,0 +1,89 @@
+// The present state as the socket tells it.
+package import ControlAPI
+package import Mitigation
+import TrafficControl
+
+/// What the service knows of itself, beside the turn.
+package struct ServiceFacts: Sendable {
+    /// The daemon's version.
+    package var version: String
+    /// The process id.
+    package var pid: Int32
+    /// The kernel's release.
+    package var kernel: String
+    /// When the daemon started.
+    package var startedAt: Instant
+    /// Polls that started more than half an interval late.
+    package var latePolls: UInt64 = 0
+
+    /// Facts of a service that starts now.
+    package init(version: String, pid: Int32, kernel: String, startedAt: Instant) {
+        self.version = version
+        self.pid = pid
+        self.kernel = kernel
+        self.startedAt = startedAt
+    }
+}
+
+extension Turn where Machine: ~Copyable, Control: ~Copyable {
+    /// Everything: the answer to `GET /v1/status`.
+    package func status(_ facts: ServiceFacts, now: Instant) -> Status {
+        let ports = table.watched.keys.map { portStatus($0, now: now) }
+        return Status(
+            version: facts.version, pid: facts.pid, mode: engine.policy.mode.rawValue,
+            uptimeSeconds: seconds(now.since(facts.startedAt)), kernel: facts.kernel,
+            kernelNotes: control.parts.notes, polls: polls,
+            pollMilliseconds: seconds(engine.policy.pollInterval) * 1_000,
+            latePolls: facts.latePolls, mitigated: engine.mitigatedCount,
+            breaker: engine.breaker?.rawValue, ports: ports.sorted { $0.index < $1.index })
+    }
+
+    /// One port by its escaped name; nil where none is watched.
+    package func portStatus(named name: String, now: Instant) -> PortStatus? {
+        table.watched.first { $0.value.port.name.description == name }
+            .map { portStatus($0.key, now: now) }
+    }
+
+    private func portStatus(_ slot: Engine.Slot, now: Instant) -> PortStatus {
+        let view = engine.view(slot)
+        let watched = table.watched[slot]
+        let limits = view.limits
+        return PortStatus(
+            name: view.port.name.description, index: view.port.id.index,
+            portClass: view.port.portClass.rawValue, netid: view.port.netid.map { hexadecimal($0) },
+            rung: view.rung.description, onRungSeconds: view.since.map { seconds(now.since($0)) },
+            incident: view.incident, isVictim: view.isVictim,
+            offered: Loads(
+                from: view.offeredFrom.map(Load.init), to: view.offeredTo.map(Load.init)),
+            delivered: limits.flatMap { _ in watched?.delivered },
+            lane: limits.flatMap { _ in watched?.lane },
+            cap: limits.map {
+                Loads(from: ($0.from?.cap).map(Load.init), to: ($0.to?.cap).map(Load.init))
+            },
+            delayMilliseconds: (limits?.from?.delay ?? limits?.to?.delay).map {
+                seconds($0) * 1_000
+            },
+            enforcement: limits == nil
+                ? nil : watched.flatMap { control.enforcement(of: $0.controlled) },
+            problem: view.problem ?? watched?.problem)
+    }
+}
+
+extension Load {
+    fileprivate init(_ cap: Cap) {
+        self.init(
+            packetsPerSecond: Double(cap.packets.perSecond),
+            bitsPerSecond: Double(cap.bits.bitsPerSecond))
+    }
+}
+
+/// A duration in seconds.
+private func seconds(_ duration: Duration) -> Double {
+    Double(duration.wholeNanoseconds) / 1e9
+}
+
+/// As the operators write a cloudspace's number: four hexadecimal digits or more.
+private func hexadecimal(_ netid: UInt32) -> String {
+    let digits = String(netid, radix: 16)
+    return String(repeating: "0", count: max(0, 4 - digits.count)) + digits
+}

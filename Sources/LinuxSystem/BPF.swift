@@ -1,0 +1,170 @@
+// bpf(2): array maps and scheduler classifiers made of instructions built here, without a compiler.
+internal import CLinux
+public import SystemPackage
+
+/// One eBPF instruction (`struct bpf_insn` of <linux/bpf.h>).
+public struct BPFInstruction: Hashable, Sendable {
+    /// Operation, class and size.
+    public var code: UInt8
+    /// The register that is written, 0 to 10.
+    public var destination: UInt8
+    /// The register that is read, 0 to 10; a pseudo kind for 64-bit loads.
+    public var source: UInt8
+    /// Jump distance or memory offset.
+    public var offset: Int16
+    /// The constant operand.
+    public var immediate: Int32
+
+    /// One instruction.
+    public init(
+        code: UInt8, destination: UInt8 = 0, source: UInt8 = 0, offset: Int16 = 0,
+        immediate: Int32 = 0
+    ) {
+        self.code = code
+        self.destination = destination
+        self.source = source
+        self.offset = offset
+        self.immediate = immediate
+    }
+}
+
+/// Offsets of the fields of `struct __sk_buff` that a classifier may read.
+public enum SocketBufferField {
+    /// The frame's length in bytes, 32 bits.
+    public static var length: Int16 { Int16(sluice_skb_offset_length()) }
+    /// The size of a segment of a GSO frame in bytes, 0 for others, 32 bits (5.7 on).
+    public static var gsoSize: Int16 { Int16(sluice_skb_offset_gso_size()) }
+}
+
+/// Why bpf(2) refused.
+public struct BPFError: Error, Sendable, CustomStringConvertible {
+    /// What was tried.
+    public var operation: String
+    /// The kernel's answer.
+    public var code: Errno
+    /// The verifier's last words, where it spoke.
+    public var verifierSentence: String?
+
+    /// `load program: Permission denied (last line of the verifier)`
+    public var description: String {
+        let sentence = verifierSentence.map { " (\($0))" } ?? ""
+        return "\(operation): \(code.description)\(sentence)"
+    }
+}
+
+/// An array map: fixed-size values by index, shared with programs.
+public struct BPFArray: ~Copyable {
+    private let owned: OwnedDescriptor
+    /// Bytes of one value.
+    public let valueSize: Int
+
+    /// A new array of one value, all zero (BPF_MAP_CREATE). `name`: at most 15 characters.
+    public init(name: String, valueSize: Int) throws(BPFError) {
+        do throws(Errno) {
+            owned = try OwnedDescriptor(
+                unsafe sluice_bpf_create_array(name, UInt32(valueSize), 1))
+        } catch {
+            throw BPFError(operation: "create BPF map \(name)", code: error, verifierSentence: nil)
+        }
+        self.valueSize = valueSize
+    }
+
+    /// The array named `name` among those that the loaded program `programID` uses.
+    public init(name: String, ofProgram programID: UInt32, valueSize: Int) throws(BPFError) {
+        do throws(Errno) {
+            let program = try OwnedDescriptor(sluice_bpf_program_by_id(programID))
+            var identifiers = [UInt32](repeating: 0, count: 8)
+            let capacity = UInt32(identifiers.count)
+            let count = try unsafe checked(
+                identifiers.withUnsafeMutableBufferPointer { buffer in
+                    unsafe sluice_bpf_program_maps(program.number, buffer.baseAddress, capacity)
+                })
+            owned = try Self.find(name, among: identifiers.prefix(Int(count)))
+        } catch {
+            throw BPFError(
+                operation: "find BPF map \(name) of program \(programID)", code: error,
+                verifierSentence: nil)
+        }
+        self.valueSize = valueSize
+    }
+
+    private static func find(
+        _ name: String, among identifiers: ArraySlice<UInt32>
+    ) throws(Errno) -> OwnedDescriptor {
+        for identifier in identifiers {
+            let map = try OwnedDescriptor(sluice_bpf_map_by_id(identifier))
+            var bytes = [UInt8](repeating: 0, count: 16)
+            let result = unsafe bytes.withUnsafeMutableBytes { buffer in
+                unsafe sluice_bpf_map_name(
+                    map.number, buffer.baseAddress?.assumingMemoryBound(to: CChar.self))
+            }
+            if result == 0, bytes.prefix(while: { $0 != 0 }).elementsEqual(name.utf8) { return map }
+        }
+        throw Errno.noSuchFileOrDirectory
+    }
+
+    /// For a program's 64-bit load; the program keeps the map alive.
+    public var descriptor: Int32 { owned.number }
+
+    /// The value as native 64-bit words (BPF_MAP_LOOKUP_ELEM).
+    public func read() throws(BPFError) -> [UInt64] {
+        var words = [UInt64](repeating: 0, count: (valueSize + 7) / 8)
+        let result = unsafe words.withUnsafeMutableBytes { buffer in
+            unsafe sluice_bpf_read(owned.number, 0, buffer.baseAddress)
+        }
+        guard result == 0 else {
+            throw BPFError(
+                operation: "read BPF map", code: Errno(rawValue: -result), verifierSentence: nil)
+        }
+        return words
+    }
+
+    /// Writes the whole value from native 64-bit words (BPF_MAP_UPDATE_ELEM).
+    /// Precondition: `words` has the value's size.
+    public func write(_ words: [UInt64]) throws(BPFError) {
+        precondition(words.count * 8 == valueSize)
+        let result = unsafe words.withUnsafeBytes { buffer in
+            unsafe sluice_bpf_write(owned.number, 0, buffer.baseAddress)
+        }
+        guard result == 0 else {
+            throw BPFError(
+                operation: "write BPF map", code: Errno(rawValue: -result), verifierSentence: nil)
+        }
+    }
+}
+
+/// A loaded scheduler classifier; the filter that names it keeps it alive in the kernel.
+public struct BPFClassifier: ~Copyable {
+    private let owned: OwnedDescriptor
+
+    /// Loads a program (BPF_PROG_LOAD, BPF_PROG_TYPE_SCHED_CLS). Needs CAP_BPF and CAP_NET_ADMIN.
+    public init(name: String, _ instructions: [BPFInstruction]) throws(BPFError) {
+        let raw = instructions.map { instruction in
+            sluice_bpf_instruction(
+                code: instruction.code,
+                registers: instruction.destination | instruction.source << 4,
+                offset: instruction.offset, immediate: instruction.immediate)
+        }
+        var log = [UInt8](repeating: 0, count: 65_536)
+        let result = unsafe raw.withUnsafeBufferPointer { code in
+            unsafe log.withUnsafeMutableBytes { words in
+                unsafe sluice_bpf_load_classifier(
+                    name, code.baseAddress, code.count,
+                    words.baseAddress?.assumingMemoryBound(to: CChar.self), words.count)
+            }
+        }
+        do throws(Errno) {
+            owned = try OwnedDescriptor(result)
+        } catch {
+            let words = String(decoding: log.prefix { $0 != 0 }, as: UTF8.self)
+            let lines = words.split(separator: "\n")
+            let last = lines.last { !$0.hasPrefix("processed ") }
+            throw BPFError(
+                operation: "load BPF program \(name)", code: error,
+                verifierSentence: last.map(String.init))
+        }
+    }
+
+    /// For a filter's TCA_BPF_FD.
+    public var descriptor: Int32 { owned.number }
+}

@@ -1,0 +1,121 @@
+// What became of an action; the operator's release; what was found at start.
+// Invariant: a transition is told in the same call in which it is known to have happened.
+
+extension Engine {
+    // MARK: Answers
+
+    /// What became of the `limit` or `shutDown` that was asked for this port. Ignored where the port
+    /// is gone or nothing was asked.
+    public mutating func confirm(
+        _ id: PortID, _ outcome: Outcome, now: Instant, into actions: inout [Action]
+    ) {
+        guard let slot = slotOf[id], let index = ladderIndex(slot),
+            ladders[index].request != nil, ladders[index].isEnforced
+        else { return }
+        switch outcome {
+        case .done:
+            settle(index, now: now, into: &actions)
+        case .refused(let sentence):
+            let told = ladders[index].refuse(sentence, rules: rules, now: now.nanoseconds)
+            if let (rung, reason) = told {
+                tell(.refused(rung, sentence), index, reason, now, into: &actions)
+            }
+        case .unknown(let sentence):
+            if let (rung, reason) = ladders[index].doubt(sentence, now: now.nanoseconds) {
+                tell(.unknown(rung, sentence), index, reason, now, into: &actions)
+            }
+        }
+        if ladders[index].isReleasing { goOnReleasing(index, now: now, into: &actions) }
+        if ladders[index].isOver { removeLadder(index) }
+        countBreaker(now: now.nanoseconds)
+    }
+
+    /// An operator's word: the port goes straight to normal, through tightened where its link has to
+    /// come up first. It is asked for now, or after the answer that is due. A flood that goes on trips
+    /// again, as a relapse, by the usual rule.
+    ///
+    /// - Returns: false where there is no such port, or nothing of ours on it.
+    public mutating func release(
+        _ id: PortID, now: Instant, into actions: inout [Action]
+    ) -> Bool {
+        guard let slot = slotOf[id], let index = ladderIndex(slot), ladders[index].isEngaged
+        else { return false }
+        goOnReleasing(index, now: now, into: &actions)
+        if ladders[index].isOver { removeLadder(index) }
+        countBreaker(now: now.nanoseconds)
+        return true
+    }
+
+    /// Limits of ours that were found in the kernel at start: the port has the rung that they belong
+    /// to, `shutDown` where the link is down by us; its dwell and calm begin anew. Ignored where the
+    /// port has an incident already.
+    public mutating func adopt(
+        _ slot: Slot, _ limits: Limits, linkIsDown: Bool, now: Instant,
+        into actions: inout [Action]
+    ) {
+        guard slot >= 0, slot < records.count, let record = records[slot],
+            ladderIndex(slot) == nil
+        else { return }
+        var ladder = Ladder(
+            slot: slot, incident: limits.incident, strikes: record.strikes, isEnforced: true)
+        ladder.adopt(limits, linkIsDown: linkIsDown, rules: rules, now: now.nanoseconds)
+        guard !ladder.isOver else { return }
+        lastIncident = max(lastIncident, limits.incident)
+        meters[slot].ladder = Int32(ladders.count)
+        ladders.append(ladder)
+        let index = ladders.count - 1
+        let reason = Reason(
+            rule: .adopted, direction: ladder.from.rung > .normal ? .from : .to, measured: .zero,
+            against: (limits.from ?? limits.to)?.cap ?? .zero)
+        tellMoves(
+            index, from: Ladder.Rungs(from: .normal, to: .normal), reason, now, into: &actions)
+        countBreaker(now: now.nanoseconds)
+    }
+
+    // MARK: Requests
+
+    /// Asks the daemon for it; in observe mode it is as good as done.
+    mutating func carry(
+        _ index: Int, _ request: Ladder.Request, now: Instant, into actions: inout [Action]
+    ) {
+        if ladders[index].isEnforced {
+            actions.append(request.action(on: portID(index)))
+        } else {
+            settle(index, now: now, into: &actions)
+        }
+    }
+
+    /// A request is done: the transition has happened and is told.
+    private mutating func settle(_ index: Int, now: Instant, into actions: inout [Action]) {
+        let isRelease = ladders[index].isReleasing
+        guard let (former, reason) = ladders[index].settle(now: now.nanoseconds) else { return }
+        let rungs = ladders[index].rungs
+        if rungs.from == .shutDown, former.from != .shutDown {
+            gate.shutDown(now: now.nanoseconds)
+        }
+        tellMoves(index, from: former, reason, now, into: &actions)
+        if isRelease, rungs.highest == .normal { meters[ladders[index].slot].forgive() }
+    }
+
+    /// A release's next request, where none is out.
+    private mutating func goOnReleasing(
+        _ index: Int, now: Instant, into actions: inout [Action]
+    ) {
+        // Twice at most: a port that is shut down comes up, then its limits go.
+        for _ in 0..<2 {
+            let request = ladders[index].release(rules: rules, lane: policy.lane)
+            guard let request else { return }
+            carry(index, request, now: now, into: &actions)
+            guard ladders[index].isReleasing, !ladders[index].isEnforced else { return }
+        }
+    }
+
+    /// What would have been on the port is not: it starts from normal, now in earnest.
+    mutating func leaveObserving(
+        _ index: Int, now: Instant, into actions: inout [Action]
+    ) {
+        let former = ladders[index].forget()
+        let reason = Reason(rule: .operator, direction: .from, measured: .zero, against: .zero)
+        tellMoves(index, from: former, reason, mode: .observe, now, into: &actions)
+    }
+}

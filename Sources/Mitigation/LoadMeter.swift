@@ -1,0 +1,184 @@
+// A port's counters in, its offered loads and over-mark history out: the hot state of a port.
+// Invariants: a sample that is no fair measure (the first one, a decrease, a time step that is zero,
+// negative, or too long) is void: it becomes the new baseline and counts as not over the mark, as
+// does a poll without a sample. Nothing here traps on any counter value. A port that is below its
+// marks touches nothing but this struct.
+
+/// The offered loads of one port, and which of the last 64 polls were over its marks.
+struct LoadMeter: Sendable {
+    /// Packets and bytes from the VM, packets and bytes to it.
+    private var counters = SIMD4<UInt64>.zero
+    /// Of the latest sample, a second; nothing where that was void.
+    private(set) var rates = SIMD4<Double>.zero
+    private var at: UInt64 = 0
+    /// The time that the latest sample measures, in nanoseconds; zero: it was void.
+    private var elapsed: UInt64 = 0
+    /// Bit 0 is the latest sample's poll, bit 1 the poll before it.
+    private var overFrom: UInt64 = 0
+    private var overTo: UInt64 = 0
+    /// The poll of the latest sample.
+    private(set) var poll: UInt32
+    /// The place of the port's ladder; negative: none.
+    var ladder: Int32 = -1
+    /// The place of its marks.
+    var markSet: Int32
+    /// Polls in a row that were far over the mark.
+    private var fastFrom: UInt8 = 0
+    private var fastTo: UInt8 = 0
+    /// The counters that the runs began with are from before a void sample.
+    private var runFromIsVoid = true
+    private var runToIsVoid = true
+    private var hasBaseline = false
+
+    /// A meter whose first sample comes in poll `poll` or later.
+    init(markSet: Int32, poll: UInt32) {
+        self.markSet = markSet
+        self.poll = poll &- 1
+    }
+
+    /// Takes the counters that were read at `now` in poll `poll`; a second sample in one poll is
+    /// ignored. True: a direction is tripped.
+    @inline(__always)
+    mutating func take(
+        _ sample: Counters, at now: UInt64, poll: UInt32, rules: Rules, marks: [MarkSet],
+        runs: inout [Runs], slot: Int
+    ) -> Bool {
+        let gap = poll &- self.poll
+        guard gap != 0 else { return false }
+        let new = SIMD4(sample.fromPackets, sample.fromBytes, sample.toPackets, sample.toBytes)
+        let old = counters
+        let before = at
+        counters = new
+        at = now
+        self.poll = poll
+        if overFrom | overTo != 0 {
+            overFrom <<= gap
+            overTo <<= gap
+        }
+        let step = now > before ? now &- before : 0
+        guard hasBaseline, step != 0, step <= rules.longestGap, !any(new .< old) else {
+            rebase()
+            return false
+        }
+        elapsed = step
+        // Doubles neither overflow nor trap; a quotient is rounded once, so that a load exactly at
+        // the mark is at the mark.
+        let grown = new &- old
+        let loads =
+            SIMD4(Double(grown.x), Double(grown.y), Double(grown.z), Double(grown.w))
+            * 1_000_000_000 / Double(step)
+        rates = loads
+        let high = marks[Int(markSet)].high
+        let over = loads .>= high
+        guard any(over) else {
+            fastFrom = 0
+            fastTo = 0
+            return false
+        }
+        let fast = loads .>= high * rules.fastFactor
+        if over[0] || over[1] {
+            let baseline = Baseline(packets: old.x, bytes: old.y, at: before, poll: poll)
+            runs[slot].from.extend(
+                baseline, isNew: runFromIsVoid || overFrom & rules.runMask == 0, rules: rules)
+            runFromIsVoid = false
+            overFrom |= 1
+        }
+        if over[2] || over[3] {
+            let baseline = Baseline(packets: old.z, bytes: old.w, at: before, poll: poll)
+            runs[slot].to.extend(
+                baseline, isNew: runToIsVoid || overTo & rules.runMask == 0, rules: rules)
+            runToIsVoid = false
+            overTo |= 1
+        }
+        fastFrom = fast[0] || fast[1] ? (gap == 1 ? fastFrom : 0).next : 0
+        fastTo = fast[2] || fast[3] ? (gap == 1 ? fastTo : 0).next : 0
+        return rule(.from, poll: poll, rules: rules) != nil
+            || rule(.to, poll: poll, rules: rules) != nil
+    }
+
+    /// The rule that trips `direction` in poll `poll`: only a poll that is over the mark itself.
+    func rule(_ direction: Direction, poll: UInt32, rules: Rules) -> Reason.Rule? {
+        let over = direction == .from ? overFrom : overTo
+        guard self.poll == poll, over & 1 != 0 else { return nil }
+        if (direction == .from ? fastFrom : fastTo) >= rules.fastWindow { return .fast }
+        let count = (over & .lowest(rules.window)).nonzeroBitCount
+        return count >= rules.needed ? .sustained : nil
+    }
+
+    /// The nanoseconds that the sample of poll `poll` measures; zero: it was void, or there is none.
+    func measured(in poll: UInt32) -> UInt64 { self.poll == poll ? elapsed : 0 }
+
+    /// What the VM sent or was sent since `baseline`: packets, bytes, nanoseconds.
+    func grown(
+        _ direction: Direction, since baseline: Baseline
+    ) -> (packets: UInt64, bytes: UInt64, time: UInt64) {
+        let lane = direction.lane
+        return (
+            counters[lane].minusSaturating(baseline.packets),
+            counters[lane + 1].minusSaturating(baseline.bytes),
+            at.minusSaturating(baseline.at)
+        )
+    }
+
+    /// Forgets which polls were over the mark.
+    mutating func forgive() {
+        overFrom = 0
+        overTo = 0
+        fastFrom = 0
+        fastTo = 0
+        runFromIsVoid = true
+        runToIsVoid = true
+    }
+
+    /// Makes the latest sample a baseline that measures nothing.
+    private mutating func rebase() {
+        hasBaseline = true
+        rates = .zero
+        elapsed = 0
+        fastFrom = 0
+        fastTo = 0
+        runFromIsVoid = true
+        runToIsVoid = true
+    }
+}
+
+/// One direction's counters before a poll that was over the mark.
+struct Baseline: Sendable {
+    var packets: UInt64 = 0
+    var bytes: UInt64 = 0
+    var at: UInt64 = 0
+    var poll: UInt32 = 0
+}
+
+/// Where the polls over the mark began: the seconds that a trip is calibrated from.
+struct Run: Sendable {
+    /// The counters just before the run's first poll, or, in a run that goes on without a trip, one
+    /// to two windows ago: what was sent long before a trip says nothing of it.
+    private(set) var start = Baseline()
+    private var next = Baseline()
+
+    /// Another poll over the mark, which began with `baseline`.
+    mutating func extend(_ baseline: Baseline, isNew: Bool, rules: Rules) {
+        if isNew {
+            start = baseline
+            next = baseline
+        } else if baseline.poll &- next.poll >= UInt32(rules.window) {
+            start = next
+            next = baseline
+        }
+    }
+}
+
+/// The runs of both directions of a port.
+struct Runs: Sendable {
+    var from = Run()
+    var to = Run()
+
+    /// The run of one direction.
+    subscript(direction: Direction) -> Run { direction == .from ? from : to }
+}
+
+extension UInt8 {
+    /// One more; saturates.
+    fileprivate var next: UInt8 { self == .max ? .max : self + 1 }
+}

@@ -1,0 +1,153 @@
+// Reading RTM_NEWTFILTER and the actions in it.
+internal import CNetlink
+
+extension FilterRecord {
+    /// Reads an RTM_NEWTFILTER payload.
+    init?(payload: RawSpan) {
+        guard let object = TrafficObject(payload: payload) else { return nil }
+        let info = object.header.tcm_info
+        self.init(
+            index: object.header.tcm_ifindex,
+            parent: Handle(rawValue: object.header.tcm_parent),
+            preference: UInt16(truncatingIfNeeded: info >> 16),
+            proto: UInt16(truncatingIfNeeded: info).byteSwappedFromNetwork,
+            handle: object.header.tcm_handle, chain: object.chain, kind: object.kind,
+            options: object.options)
+        readOptions()
+    }
+
+    /// Reads what we know of the options.
+    private mutating func readOptions() {
+        guard let actionsType = Self.actionsAttribute[kind] else { return }
+        var record = self
+        unsafe options.span.bytes.forEachAttribute { type, value in
+            if type == actionsType {
+                value.forEachAttribute { _, value in
+                    if let action = ActionRecord(payload: value) { record.actions.append(action) }
+                }
+            }
+            guard record.kind == "bpf" else { return }
+            switch type {
+            case TCA_BPF_CLASSID:
+                record.classID = value.load(UInt32.self).map(Handle.init(rawValue:))
+            case TCA_BPF_OPS: record.classicBPF = ClassicInstruction.decode(value)
+            case TCA_BPF_NAME: record.bpfName = value.text
+            case TCA_BPF_ID: record.bpfProgramID = value.load(UInt32.self)
+            default: break
+            }
+        }
+        self = record
+    }
+
+    /// Where each kind of filter keeps its actions.
+    private static let actionsAttribute: [String: Int] = [
+        "basic": TCA_BASIC_ACT, "bpf": TCA_BPF_ACT, "flower": TCA_FLOWER_ACT, "fw": TCA_FW_ACT,
+        "matchall": TCA_MATCHALL_ACT, "u32": TCA_U32_ACT,
+    ]
+}
+
+extension UInt16 {
+    /// Network order to the host's.
+    fileprivate var byteSwappedFromNetwork: UInt16 { UInt16(bigEndian: self) }
+}
+
+extension ClassicInstruction {
+    /// Reads a TCA_BPF_OPS payload; nil where it is no whole number of instructions.
+    static func decode(_ payload: RawSpan) -> [ClassicInstruction]? {
+        let size = MemoryLayout<sock_filter>.size
+        guard payload.byteCount % size == 0 else { return nil }
+        var program: [ClassicInstruction] = []
+        var position = 0
+        while let filter = payload.load(sock_filter.self, at: position) {
+            program.append(
+                ClassicInstruction(code: filter.code, jt: filter.jt, jf: filter.jf, k: filter.k))
+            position += size
+        }
+        return program
+    }
+}
+
+extension ActionRecord {
+    /// Reads one entry of a filter's list of actions. Nil where it names no kind.
+    init?(payload: RawSpan) {
+        var action = ActionRecord(kind: "")
+        payload.forEachAttribute { type, value in
+            switch type {
+            case TCA_ACT_KIND: action.kind = value.text
+            case TCA_ACT_COOKIE: action.cookie = value.copied
+            case TCA_ACT_STATS: action.statistics = Statistics(nested: value)
+            default: break
+            }
+        }
+        // The options come in any order, and mean what the kind says.
+        payload.forEachAttribute { type, value in
+            if type == TCA_ACT_OPTIONS { action.readOptions(value) }
+        }
+        guard !action.kind.isEmpty else { return nil }
+        self = action
+    }
+
+    private mutating func readOptions(_ options: RawSpan) {
+        switch kind {
+        case "police": readPolice(options)
+        case "mirred": readMirred(options)
+        case "gact": readGeneric(options)
+        default: break
+        }
+    }
+
+    private mutating func readGeneric(_ options: RawSpan) {
+        var action = self
+        options.forEachAttribute { type, value in
+            guard type == TCA_GACT_PARMS, let parameters = value.load(tc_gact.self) else { return }
+            action.index = parameters.index
+            action.verdictCode = parameters.action
+        }
+        self = action
+    }
+
+    private mutating func readMirred(_ options: RawSpan) {
+        var action = self
+        options.forEachAttribute { type, value in
+            guard type == TCA_MIRRED_PARMS, let parameters = value.load(tc_mirred.self)
+            else { return }
+            action.index = parameters.index
+            action.verdictCode = parameters.action
+            guard parameters.eaction == TCA_EGRESS_REDIR else { return }
+            action.redirectTarget = Int32(bitPattern: parameters.ifindex)
+        }
+        self = action
+    }
+
+    private mutating func readPolice(_ options: RawSpan) {
+        var parameters: tc_police?
+        var police = PoliceRecord()
+        var rate64: UInt64?
+        var burstTicks: UInt64 = 0
+        options.forEachAttribute { type, value in
+            switch type {
+            case TCA_POLICE_TBF: parameters = value.load(tc_police.self)
+            case TCA_POLICE_RESULT: police.conformCode = value.load(Int32.self) ?? 0
+            case TCA_POLICE_RATE64: rate64 = value.load(UInt64.self)
+            case TCA_POLICE_PKTRATE64: police.packetsPerSecond = value.load(UInt64.self)
+            case TCA_POLICE_PKTBURST64: burstTicks = value.load(UInt64.self) ?? 0
+            default: break
+            }
+        }
+        guard let parameters else { return }
+        index = parameters.index
+        verdictCode = parameters.action
+        let clock = SchedulerClock.standard
+        let rate = rate64 ?? UInt64(parameters.rate.rate)
+        police.bytesPerSecond = rate > 0 ? rate : nil
+        police.burstBytes = UInt32(
+            clamping: clock.amount(ticks: UInt64(parameters.burst), perSecond: rate))
+        police.mtu = parameters.mtu
+        police.overhead = parameters.rate.overhead
+        police.exceedCode = parameters.action
+        if police.packetsPerSecond == 0 { police.packetsPerSecond = nil }
+        police.packetBurst = clock.amount(
+            ticks: burstTicks, perSecond: police.packetsPerSecond ?? 0)
+        self.police = police
+    }
+}

@@ -1,0 +1,146 @@
+// The requests for filters and their actions, byte for byte as tc sends them.
+// Invariants: pure; an action never names an index, since a replacement that names an existing one
+// returns success and changes nothing; the preference is never 0, which stands for a whole chain.
+internal import CNetlink
+
+extension Message {
+    /// A request to put a filter: RTM_NEWTFILTER, CREATE without EXCL, so that ours is replaced in
+    /// place, without an instant in which neither holds.
+    static func filter(
+        _ filter: Filter, index: Int32, clock: SchedulerClock
+    ) throws(NetlinkError) -> Message {
+        var byteCount = 4096 + filter.actions.count * 2048
+        if case .classicBPF(let program) = filter.match { byteCount += program.count * 8 }
+        var message = try Message(
+            type: RTM_NEWTFILTER, flags: NLM_F_CREATE, byteCount: byteCount)
+        message.append(
+            tcmsg(
+                index: index, handle: Handle(rawValue: filter.handle), parent: filter.parent,
+                info: filterInfo(preference: filter.preference, proto: filter.proto)))
+        message.put(TCA_KIND, string: "bpf")
+        message.nest(TCA_OPTIONS) { options in
+            if let classID = filter.classID { options.put(TCA_BPF_CLASSID, classID.rawValue) }
+            if !filter.actions.isEmpty {
+                options.nest(TCA_BPF_ACT) { list in
+                    for (order, action) in filter.actions.enumerated() {
+                        list.nest(order + 1) { $0.put(action, clock: clock) }
+                    }
+                }
+            }
+            options.put(filter.match)
+        }
+        return message
+    }
+
+    /// A request to delete one filter.
+    static func deleteFilter(
+        index: Int32, parent: Handle, preference: UInt16, proto: UInt16, handle: UInt32,
+        kind: String
+    ) throws(NetlinkError) -> Message {
+        var message = try Message(type: RTM_DELTFILTER, flags: 0)
+        message.append(
+            tcmsg(
+                index: index, handle: Handle(rawValue: handle), parent: parent,
+                info: filterInfo(preference: preference, proto: proto)))
+        message.put(TCA_KIND, string: kind)
+        return message
+    }
+
+    private mutating func put(_ match: Match) {
+        switch match {
+        case .classicBPF(let program):
+            put(TCA_BPF_OPS_LEN, UInt16(clamping: program.count))
+            var bytes: [UInt8] = []
+            bytes.reserveCapacity(program.count * 8)
+            for instruction in program {
+                let filter = sock_filter(
+                    code: instruction.code, jt: instruction.jt, jf: instruction.jf,
+                    k: instruction.k)
+                unsafe withUnsafeBytes(of: filter) { unsafe bytes.append(contentsOf: $0) }
+            }
+            put(TCA_BPF_OPS, bytes: bytes)
+        case .extendedBPF(let descriptor, let name):
+            put(TCA_BPF_FD, descriptor)
+            put(TCA_BPF_NAME, string: name)
+            put(TCA_BPF_FLAGS, UInt32(TCA_BPF_FLAG_ACT_DIRECT))
+        }
+    }
+
+    private mutating func put(_ action: TCAction, clock: SchedulerClock) {
+        put(TCA_ACT_KIND, string: action.kind)
+        nest(TCA_ACT_OPTIONS | Int(NLA_F_NESTED)) { options in
+            switch action {
+            case .policePackets(let perSecond, let burst, let conform, let exceed, _):
+                var parameters = tc_police()
+                parameters.action = exceed.rawValue
+                options.put(TCA_POLICE_TBF, parameters)
+                options.put(TCA_POLICE_RESULT, conform.rawValue)
+                options.put(TCA_POLICE_PKTRATE64, perSecond)
+                // In ticks, not in packets.
+                options.put(
+                    TCA_POLICE_PKTBURST64, clock.ticks(amount: burst, perSecond: perSecond))
+            case .policeBytes(
+                let perSecond, let burst, let mtu, let overhead, let conform, let exceed, _):
+                options.putBytePolicer(
+                    perSecond: perSecond, burstBytes: burst, mtu: mtu, overhead: overhead,
+                    exceed: exceed, clock: clock)
+                options.put(TCA_POLICE_RESULT, conform.rawValue)
+            case .redirect(let target, _):
+                var parameters = tc_mirred()
+                parameters.action = TC_ACT_STOLEN
+                parameters.eaction = TCA_EGRESS_REDIR
+                parameters.ifindex = UInt32(bitPattern: target)
+                options.put(TCA_MIRRED_PARMS, parameters)
+            }
+        }
+        if !action.cookie.isEmpty { put(TCA_ACT_COOKIE, bytes: action.cookie) }
+    }
+
+    /// act_police refuses a rate without a table of 256 cells (ENOMEM), and reads nothing of it but
+    /// its length since 3.12. Ours holds exact ticks, tc's are rounded down to microseconds.
+    private mutating func putBytePolicer(
+        perSecond: UInt64, burstBytes: UInt32, mtu: UInt32, overhead: UInt16, exceed: Verdict,
+        clock: SchedulerClock
+    ) {
+        // The table's cells are large enough that the last one holds the longest packet.
+        var cellLog: UInt8 = 0
+        while (mtu == 0 ? 2047 : mtu) >> UInt32(cellLog) > 255 { cellLog += 1 }
+        var parameters = tc_police()
+        parameters.action = exceed.rawValue
+        parameters.burst = UInt32(
+            clamping: clock.ticks(amount: UInt64(burstBytes), perSecond: perSecond))
+        parameters.mtu = mtu
+        parameters.rate = tc_ratespec(
+            bytesPerSecond: perSecond, cellLog: cellLog, overhead: overhead)
+        put(TCA_POLICE_TBF, parameters)
+        let table = (1...256).map { cell in
+            UInt32(clamping: clock.ticks(amount: UInt64(cell) << cellLog, perSecond: perSecond))
+        }
+        put(TCA_POLICE_RATE, table: table)
+        if needs64Bits(perSecond) { put(TCA_POLICE_RATE64, perSecond) }
+    }
+}
+
+extension TCAction {
+    /// The kernel's name of the kind.
+    public var kind: String {
+        switch self {
+        case .policePackets, .policeBytes: "police"
+        case .redirect: "mirred"
+        }
+    }
+
+    /// The cookie it carries.
+    public var cookie: [UInt8] {
+        switch self {
+        case .policePackets(_, _, _, _, let cookie), .policeBytes(_, _, _, _, _, _, let cookie),
+            .redirect(_, let cookie):
+            cookie
+        }
+    }
+}
+
+/// tcm_info of a filter: the preference, and the protocol in network order.
+func filterInfo(preference: UInt16, proto: UInt16) -> UInt32 {
+    UInt32(preference) << 16 | UInt32(proto.bigEndian)
+}

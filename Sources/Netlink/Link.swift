@@ -1,0 +1,91 @@
+// An interface as RTM_NEWLINK describes it.
+// Invariant: names are bytes, since two byte sequences can be one Swift String.
+
+/// A network interface. `ip -d link show`.
+public struct Link: Hashable, Sendable {
+    /// The interface index; the kernel gives it to another interface as soon as this one is gone.
+    public var index: Int32
+    /// 1 to 15 bytes, without a terminating NUL.
+    public var name: [UInt8]
+    /// The alias (at most 255 bytes), nil where there is none.
+    public var alias: [UInt8]?
+    /// IFLA_INFO_KIND: `tun`, `veth`, `ifb`, `bridge`; nil for hardware and loopback.
+    public var kind: String?
+    /// IFLA_INFO_SLAVE_KIND: what it is a port of, `bridge`, `openvswitch`, `bond`.
+    public var portKind: String?
+    /// The link-layer address; six bytes for Ethernet, none for some tunnels.
+    public var address: [UInt8]
+    /// ARPHRD_*: 1 is Ethernet, 772 loopback.
+    public var hardwareType: UInt16
+    /// The largest payload of a frame, in bytes.
+    public var mtu: UInt32
+    /// IFF_*, as `struct ifinfomsg` has them.
+    public var flags: UInt32
+    /// IFF_UP: set up by the administrator, carrier or not.
+    public var isUp: Bool { flags & 1 != 0 }
+    /// The bridge or switch it is a port of.
+    public var master: Int32?
+    /// Transmit queues.
+    public var txQueueCount: UInt32
+    /// The root qdisc's kind.
+    public var qdisc: String?
+    /// Whether it has carrier; true where the kernel does not say.
+    public var hasCarrier: Bool
+
+    /// An interface of these properties.
+    public init(
+        index: Int32, name: [UInt8], alias: [UInt8]? = nil, kind: String? = nil,
+        portKind: String? = nil, address: [UInt8] = [], hardwareType: UInt16 = 1,
+        mtu: UInt32 = 1500, flags: UInt32 = 0, master: Int32? = nil, txQueueCount: UInt32 = 1,
+        qdisc: String? = nil, hasCarrier: Bool = true
+    ) {
+        self.index = index
+        self.name = name
+        self.alias = alias
+        self.kind = kind
+        self.portKind = portKind
+        self.address = address
+        self.hardwareType = hardwareType
+        self.mtu = mtu
+        self.flags = flags
+        self.master = master
+        self.txQueueCount = txQueueCount
+        self.qdisc = qdisc
+        self.hasCarrier = hasCarrier
+    }
+}
+
+/// An interface's counters: the leading part of `struct rtnl_link_stats64`.
+public struct LinkStatistics: Hashable, Sendable {
+    /// Packets received: for a tap, what the VM sent.
+    public var rxPackets: UInt64
+    /// Packets sent: for a tap, what the VM was sent.
+    public var txPackets: UInt64
+    /// Bytes received.
+    public var rxBytes: UInt64
+    /// Bytes sent.
+    public var txBytes: UInt64
+    /// Bad packets received.
+    public var rxErrors: UInt64
+    /// Packets that could not be sent.
+    public var txErrors: UInt64
+    /// Packets received and dropped by the host.
+    public var rxDropped: UInt64
+    /// Packets dropped on the way out: for a tap, a VM that does not read.
+    public var txDropped: UInt64
+
+    /// Counters of these values; a new interface has zeros.
+    public init(
+        rxPackets: UInt64 = 0, txPackets: UInt64 = 0, rxBytes: UInt64 = 0, txBytes: UInt64 = 0,
+        rxErrors: UInt64 = 0, txErrors: UInt64 = 0, rxDropped: UInt64 = 0, txDropped: UInt64 = 0
+    ) {
+        self.rxPackets = rxPackets
+        self.txPackets = txPackets
+        self.rxBytes = rxBytes
+        self.txBytes = txBytes
+        self.rxErrors = rxErrors
+        self.txErrors = txErrors
+        self.rxDropped = rxDropped
+        self.txDropped = txDropped
+    }
+}

@@ -1,0 +1,78 @@
+// Programming the kernel: one request at a time over one libnl socket, each answer checked.
+// Invariants: an answer is waited for no longer than the time-out; a socket whose answer did not
+// end is replaced before the next request; an interrupted dump is repeated twice at most.
+internal import CNetlink
+
+/// A socket of NETLINK_ROUTE, in the network namespace of the thread that opened it. Synchronous:
+/// a call returns with the kernel's answer, or after the time-out; but while the kernel waits for
+/// RTNL inside sendmsg(2), nothing can end the call.
+public struct RouteSocket: ~Copyable {
+    private var socket: NLSocket
+    private let buffer = ReceiveBuffer(byteCount: 65_536)
+    private var isOutOfStep = false
+    /// The scheduler's clock, for bursts.
+    let clock: SchedulerClock
+    /// How long an answer is waited for.
+    public var timeoutMilliseconds: Int32 = 5_000
+
+    private init(socket: consuming NLSocket) {
+        self.socket = socket
+        clock = SchedulerClock.current()
+    }
+
+    /// Opens a socket (nl_socket_alloc, nl_connect) with NETLINK_EXT_ACK and NETLINK_CAP_ACK.
+    /// - Throws: errno of socket(2), bind(2) or setsockopt(2).
+    public static func open() throws(NetlinkError) -> RouteSocket {
+        RouteSocket(socket: try NLSocket.connect())
+    }
+
+    /// Sends a request and takes its answer; `body` gets the type and payload of each message
+    /// before the end. EBUSY is tried three times, a millisecond apart.
+    mutating func transact(
+        _ message: borrowing Message, _ operation: @autoclosure () -> String,
+        _ body: (UInt16, RawSpan) -> Void = { _, _ in }
+    ) throws(NetlinkError) {
+        var attempt = 1
+        while true {
+            guard let error = try exchange(message, operation(), body).error(operation())
+            else { return }
+            guard error.code == EBUSY, attempt < 3 else { throw error }
+            attempt += 1
+            _ = sluice_netlink_wait(-1, 1)
+        }
+    }
+
+    /// Sends a dump request and decodes its answer. A dump that was interrupted is repeated twice,
+    /// then thrown as EINTR.
+    mutating func dump<Record>(
+        _ message: borrowing Message, _ operation: @autoclosure () -> String,
+        _ decode: (UInt16, RawSpan) -> Record?
+    ) throws(NetlinkError) -> [Record] {
+        var attempt = 1
+        while true {
+            var records: [Record] = []
+            let end = try exchange(message, operation()) { type, payload in
+                if let record = decode(type, payload) { records.append(record) }
+            }
+            guard let error = end.error(operation()) else { return records }
+            guard error.isInterruptedDump, end.isInterrupted, attempt < 3 else { throw error }
+            attempt += 1
+        }
+    }
+
+    private mutating func exchange(
+        _ message: borrowing Message, _ operation: @autoclosure () -> String,
+        _ body: (UInt16, RawSpan) -> Void
+    ) throws(NetlinkError) -> ReplyEnd {
+        if isOutOfStep {
+            socket = try NLSocket.connect()
+            isOutOfStep = false
+        }
+        let sequence = try socket.send(message, operation: operation())
+        let end = buffer.receiveReply(
+            descriptor: socket.descriptor, sequence: sequence, port: socket.port,
+            timeoutMilliseconds: timeoutMilliseconds, body)
+        isOutOfStep = end.isOutOfStep
+        return end
+    }
+}

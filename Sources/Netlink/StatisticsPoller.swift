@@ -1,0 +1,102 @@
+// Looking at every interface's counters, ten times a second: one RTM_GETSTATS dump by libmnl.
+// Invariants: one request, built once; one kept buffer and one receive size; nothing is allocated
+// while all is well; a socket whose answer did not end is replaced before the next poll.
+internal import CNetlink
+
+/// The owner of one `struct mnl_socket`.
+@safe
+struct MNLSocket: ~Copyable {
+    private let pointer: OpaquePointer
+
+    /// A bound socket of NETLINK_ROUTE. Calls mnl_socket_open2 and mnl_socket_bind; `groups` is a
+    /// mask of RTMGRP_*.
+    init(groups: UInt32, operation: String) throws(NetlinkError) {
+        guard let pointer = unsafe mnl_socket_open2(NETLINK_ROUTE, Int32(SOCK_CLOEXEC.rawValue))
+        else { throw NetlinkError(operation: operation, code: currentError()) }
+        guard unsafe mnl_socket_bind(pointer, groups, MNL_SOCKET_AUTOPID) == 0 else {
+            let code = currentError()
+            _ = unsafe mnl_socket_close(pointer)
+            throw NetlinkError(operation: operation, code: code)
+        }
+        unsafe self.pointer = pointer
+    }
+
+    deinit { _ = unsafe mnl_socket_close(pointer) }
+
+    /// The socket's descriptor.
+    var descriptor: Int32 { unsafe mnl_socket_get_fd(pointer) }
+
+    /// The socket's netlink port id.
+    var port: UInt32 { unsafe mnl_socket_get_portid(pointer) }
+
+    /// Sends a datagram to the kernel: 0 or errno. Calls mnl_socket_sendto.
+    func send(_ bytes: UnsafeRawBufferPointer) -> Int32 {
+        let sent = unsafe mnl_socket_sendto(pointer, bytes.baseAddress, bytes.count)
+        return sent < 0 ? currentError() : 0
+    }
+}
+
+/// A request for the counters of all interfaces: the message as libmnl lays it out.
+private struct StatisticsRequest: BitwiseCopyable {
+    var header = nlmsghdr()
+    var body = if_stats_msg()
+
+    init() {
+        header.nlmsg_len = UInt32(MemoryLayout<StatisticsRequest>.size)
+        header.nlmsg_type = UInt16(RTM_GETSTATS)
+        header.nlmsg_flags = UInt16(NLM_F_REQUEST | NLM_F_DUMP)
+        // IFLA_STATS_FILTER_BIT(IFLA_STATS_LINK_64)
+        body.filter_mask = 1 << UInt32(IFLA_STATS_LINK_64 - 1)
+    }
+}
+
+/// Reads the counters of every interface of the network namespace it was opened in.
+public struct StatisticsPoller: ~Copyable {
+    private var socket: MNLSocket
+    private let buffer = ReceiveBuffer(byteCount: 32_768)
+    private var request = StatisticsRequest()
+    private var isOutOfStep = false
+    /// How long an answer is waited for.
+    public var timeoutMilliseconds: Int32 = 2_000
+
+    private init(socket: consuming MNLSocket) { self.socket = socket }
+
+    /// Opens the socket, in the network namespace of this thread.
+    public static func open() throws(NetlinkError) -> StatisticsPoller {
+        StatisticsPoller(socket: try connect())
+    }
+
+    private static func connect() throws(NetlinkError) -> MNLSocket {
+        let operation = "open a statistics socket"
+        let socket = try MNLSocket(groups: 0, operation: operation)
+        let result = sluice_netlink_extended_ack(socket.descriptor)
+        guard result == 0 else { throw NetlinkError(operation: operation, code: -result) }
+        return socket
+    }
+
+    /// Calls `body` with the index and the counters of each interface. RTM_GETSTATS dump with
+    /// IFLA_STATS_LINK_64; the kernel waits for RTNL in it, which nothing can end.
+    /// - Throws: EINTR where interfaces came or went meanwhile: every sample that `body` got is
+    ///   right, some interfaces may be missing. After any other error too, the samples so far
+    ///   stand; the next poll starts anew.
+    public mutating func poll(_ body: (Int32, LinkStatistics) -> Void) throws(NetlinkError) {
+        if isOutOfStep {
+            socket = try Self.connect()
+            isOutOfStep = false
+        }
+        request.header.nlmsg_seq &+= 1
+        let sendError = unsafe withUnsafeBytes(of: request) { unsafe socket.send($0) }
+        guard sendError == 0 else {
+            throw NetlinkError(operation: "poll statistics", code: sendError)
+        }
+        let end = buffer.receiveReply(
+            descriptor: socket.descriptor, sequence: request.header.nlmsg_seq,
+            port: socket.port, timeoutMilliseconds: timeoutMilliseconds
+        ) { type, payload in
+            guard Int(type) == RTM_NEWSTATS, let sample = decodeStatistics(payload) else { return }
+            body(sample.index, sample.statistics)
+        }
+        isOutOfStep = end.isOutOfStep
+        if let error = end.error("poll statistics") { throw error }
+    }
+}

@@ -1,0 +1,131 @@
+// What stands on a port, as the kernel tells it: ours in detail, everyone else's as presence only.
+import Mitigation
+import Netlink
+
+/// A device's root queue tree, as dumped.
+struct ObservedQueues {
+    var qdiscs: [QdiscRecord] = []
+    var classes: [ClassRecord] = []
+    var filters: [FilterRecord] = []
+
+    /// The root qdisc where it is ours.
+    var ourRoot: QdiscRecord? {
+        qdiscs.first { $0.handle == Ownership.rootHandle && $0.parent == .root }
+    }
+
+    /// Whether the root is the kernel's own default: it has no handle, or (down) is not shown.
+    var hasDefaultRoot: Bool {
+        qdiscs.allSatisfy { $0.parent != .root || $0.handle.rawValue == 0 }
+    }
+}
+
+/// One of a port's two ifbs.
+struct ObservedIFB {
+    var link: Link
+    var queues: ObservedQueues
+}
+
+/// All that matters of a port.
+struct ObservedTree {
+    /// The qdisc at ffff:, ours or not.
+    var hook: Site.Hook?
+    /// Whether tags say that we made it.
+    var ownsHook = false
+    /// Whether the hook holds filters of others.
+    var hasForeignFilters = false
+    /// Our filters at the hook.
+    var filters: [FilterRecord] = []
+    /// The limits that each direction's eBPF filter reads.
+    var buckets: [Mitigation.Direction: [UInt64]] = [:]
+    var port = ObservedQueues()
+    var ifbs: [IFBRole: ObservedIFB] = [:]
+
+    /// Whether anything of ours is there.
+    var isEmpty: Bool { filters.isEmpty && ifbs.isEmpty && port.ourRoot == nil }
+
+    /// Whether our trees may stand at the port's root.
+    var ownsRoot: Bool { port.hasDefaultRoot || port.ourRoot != nil }
+
+    func queues(of device: Device) -> ObservedQueues {
+        switch device {
+        case .port: port
+        case .ifb(let role): ifbs[role]?.queues ?? ObservedQueues()
+        }
+    }
+}
+
+extension QdiscRecord {
+    /// Whether this is what was asked for. Bursts and delays come back rounded to scheduler ticks.
+    func holds(_ wanted: Qdisc) -> Bool {
+        switch wanted {
+        case .tokenBucket(let asked):
+            guard let held = tokenBucket else { return false }
+            return held.bytesPerSecond == asked.bytesPerSecond
+                && isNear(UInt64(held.burstBytes), UInt64(asked.burstBytes))
+                && held.limitBytes == asked.limitBytes
+        case .netem(let asked):
+            guard let held = netem else { return false }
+            return isNear(held.delayNanoseconds, asked.delayNanoseconds)
+                && held.limitPackets == asked.limitPackets
+        case .htb(let defaultClass): return htbDefault == defaultClass
+        case .packetQueue(let limit): return packetQueueLimit == limit
+        case .ingress: return kind == "ingress"
+        case .clsact: return kind == "clsact"
+        }
+    }
+
+    /// Whether it is of the kind that was asked for, so that it can be changed in place.
+    func isKind(of wanted: Qdisc) -> Bool { kind == wanted.kind }
+}
+
+extension ClassRecord {
+    /// Whether this is what was asked for.
+    func holds(_ asked: HTBClass) -> Bool {
+        guard let held = htb else { return false }
+        return held.bytesPerSecond == asked.bytesPerSecond
+            && held.ceilBytesPerSecond == asked.ceilBytesPerSecond
+            && isNear(UInt64(held.burstBytes), UInt64(asked.burstBytes))
+            && isNear(UInt64(held.ceilBurstBytes), UInt64(asked.ceilBurstBytes))
+    }
+}
+
+extension ObservedTree {
+    /// Whether `filter` is what was asked for; where it redirects, to the ifb that is there now.
+    func holds(_ filter: FilterRecord, _ wanted: WantedFilter) -> Bool {
+        guard filter.preference == wanted.preference, filter.parent == wanted.parent else {
+            return false
+        }
+        switch wanted.match {
+        case .classic(let program):
+            guard filter.classicBPF == program, filter.classID == wanted.classID else {
+                return false
+            }
+        case .buckets(_, let tcpPorts, _):
+            guard let tag = Ownership.tag(of: filter),
+                filter.bpfName == tag.name(tcpPorts: tcpPorts)
+            else { return false }
+        }
+        switch wanted.act {
+        case nil: return true
+        case .redirect(let role):
+            let target = filter.actions.lazy.compactMap(\.redirectTarget).first
+            return target != nil && target == ifbs[role]?.link.index
+        case .police(let asked, _):
+            let held = filter.actions.compactMap(\.police)
+            return held.contains {
+                $0.packetsPerSecond == asked.packetsPerSecond
+                    && isNear($0.packetBurst, asked.burstPackets)
+            }
+                && held.contains {
+                    $0.bytesPerSecond == asked.bytesPerSecond
+                        && isNear(UInt64($0.burstBytes), UInt64(asked.burstBytes))
+                }
+        }
+    }
+}
+
+/// Equal but for what the kernel's rounding to ticks loses: 1% or 64 units.
+private func isNear(_ held: UInt64, _ asked: UInt64) -> Bool {
+    let difference = held > asked ? held - asked : asked - held
+    return difference <= max(64, asked / 100)
+}

@@ -1,0 +1,259 @@
+// The policer of kernels without act_police: a direct-action eBPF classifier with a token bucket
+// in packets and one in bytes for each lane.
+//
+// What passes goes on to the next filter (TC_ACT_UNSPEC); what exceeds is dropped (TC_ACT_SHOT).
+// A GSO frame costs what its segments will cost: gso_size is the guest's own word, but it is also
+// what the frame will be cut by. The limits stand in a map of their own, so that they change
+// without a refill; the clocks and counters stand in another, written by the program only.
+//
+// Each bucket is a clock that runs ahead of time ("theoretical arrival time", GCRA): a frame moves
+// it by its cost, and conforms while it is at most the burst ahead of now. Clocks only move by
+// atomic additions, so that queues on several processors cannot spend one token twice.
+import LinuxSystem
+import Mitigation
+
+/// Layout of the two maps, in 64-bit words.
+enum TokenBucketLayout {
+    /// Words of one lane's limits: packet cost (ns), packet burst (ns), byte cost (ns x 65536),
+    /// byte burst (ns).
+    static let limitWords = 4
+    /// Words of one lane's state: packet clock, byte clock, passed packets, passed bytes, dropped
+    /// packets, dropped bytes.
+    static let stateWords = 6
+    static let lanes = FrameLane.allCases.count
+    static let limitsName = "sluice_limits"
+    static let stateName = "sluice_state"
+}
+
+/// What one lane's buckets have counted; a GSO frame counts as its segments.
+struct TokenBucketCounters: Hashable, Sendable {
+    var passed = DeliveredCounters()
+    var dropped = DeliveredCounters()
+}
+
+/// The limits of one lane as the program reads them.
+struct TokenBucketLimits: Hashable, Sendable {
+    var words: [UInt64]
+
+    /// Passes everything, and still counts it.
+    static let unlimited = TokenBucketLimits(words: [0, UInt64(1) << 62, 0, UInt64(1) << 62])
+
+    /// Holds `cap`, with act_police's bursts; in packets at least 64, since a GSO frame costs what
+    /// it will be cut into (45 for 64 KB of TCP).
+    init(_ cap: Cap) {
+        let packets = max(1, cap.packets.perSecond)
+        let bytes = max(1, cap.bits.bytesPerSecond)
+        let packetCost = 1_000_000_000 / packets
+        let burst = Formulas.police(cap)
+        words = [
+            max(1, packetCost),
+            Formulas.nanoseconds(units: max(64, burst.burstPackets), perSecond: packets),
+            max(1, Formulas.scaledNanosecondsPerByte(bytesPerSecond: bytes)),
+            Formulas.nanoseconds(units: UInt64(burst.burstBytes), perSecond: bytes),
+        ]
+    }
+
+    private init(words: [UInt64]) { self.words = words }
+
+    /// The cap that a map's words hold for a lane; nil where the lane is not limited.
+    static func cap(ofLane lane: FrameLane) -> ([UInt64]) -> Cap? {
+        { words in
+            let base = lane.rawValue * TokenBucketLayout.limitWords
+            guard words.count >= base + TokenBucketLayout.limitWords, words[base] > 0,
+                words[base + 2] > 0
+            else { return nil }
+            let bytes = (UInt64(1_000_000_000) << 16) / words[base + 2]
+            return Cap(
+                packets: PacketRate(perSecond: 1_000_000_000 / words[base]),
+                bits: BitRate(bytesPerSecond: bytes))
+        }
+    }
+}
+
+/// Registers by their use in the program.
+private enum Register {
+    static let result: UInt8 = 0
+    static let scratch1: UInt8 = 1
+    static let packets: UInt8 = 2
+    static let bytes: UInt8 = 3
+    static let scratch4: UInt8 = 4
+    static let scratch5: UInt8 = 5
+    static let context: UInt8 = 6
+    static let index: UInt8 = 7  // while classifying
+    static let now: UInt8 = 7  // after
+    static let state: UInt8 = 8
+    static let limits: UInt8 = 9
+    static let frame: UInt8 = 10
+}
+
+/// Builds the program. Codes: <linux/bpf.h>, <linux/bpf_common.h>; LD_ABS and LD_IND need the
+/// context in r6, give r0, and lose r1 to r5.
+struct TokenBucketProgram {
+    private(set) var instructions: [BPFInstruction] = []
+    private var places: [Label: Int] = [:]
+    private var jumps: [(at: Int, to: Label)] = []
+    private var nextLocal = 1_000
+
+    /// The classifier of a direction, with both maps' descriptors.
+    init(_ classifier: FrameClassifier, stateMap: Int32, limitsMap: Int32) {
+        // r6 = context
+        emit(0xbf, Register.context, Register.scratch1)
+        // The index is set on every path that uses it; the verifier wants to see it.
+        emit(0xb7, Register.index, immediate: 0)
+        for instruction in classifier.instructions { emit(instruction) }
+        let bucket = makeLabel()
+        for lane in FrameLane.allCases {
+            place(.lane(lane))
+            let stateOffset = lane.rawValue * TokenBucketLayout.stateWords * 8
+            let limitsOffset = lane.rawValue * TokenBucketLayout.limitWords * 8
+            emitMapValue(Register.state, map: stateMap, offset: stateOffset)
+            emitMapValue(Register.limits, map: limitsMap, offset: limitsOffset)
+            emitJump(0x05, to: bucket)
+        }
+        place(bucket)
+        emitBucket()
+        for jump in jumps {
+            let distance = (places[jump.to] ?? jump.at) - jump.at - 1
+            instructions[jump.at].offset = Int16(distance)
+        }
+    }
+
+    /// Loads it into the kernel.
+    func load() throws(BPFError) -> BPFClassifier {
+        try BPFClassifier(name: Ownership.programName, instructions)
+    }
+
+    private mutating func makeLabel() -> Label {
+        nextLocal += 1
+        return .local(nextLocal)
+    }
+
+    private mutating func place(_ label: Label) { places[label] = instructions.count }
+
+    private mutating func emit(
+        _ code: UInt8, _ destination: UInt8 = 0, _ source: UInt8 = 0, offset: Int16 = 0,
+        immediate: Int32 = 0
+    ) {
+        instructions.append(
+            BPFInstruction(
+                code: code, destination: destination, source: source, offset: offset,
+                immediate: immediate))
+    }
+
+    private mutating func emitJump(
+        _ code: UInt8, _ destination: UInt8 = 0, _ source: UInt8 = 0, immediate: Int32 = 0,
+        to label: Label
+    ) {
+        jumps.append((instructions.count, label))
+        emit(code, destination, source, immediate: immediate)
+    }
+
+    /// destination = the address of the map's value plus `offset` (BPF_PSEUDO_MAP_VALUE, 5.2 on).
+    private mutating func emitMapValue(_ destination: UInt8, map: Int32, offset: Int) {
+        emit(0x18, destination, 2, immediate: map)
+        emit(0, immediate: Int32(offset))
+    }
+
+    private mutating func emit(_ instruction: ClassifierInstruction) {
+        let a = Register.result
+        switch instruction {
+        case .load(.byte, let offset): emit(0x30, immediate: Int32(offset))
+        case .load(.half, let offset): emit(0x28, immediate: Int32(offset))
+        case .loadIndexed(.byte, let offset):
+            emit(0x50, 0, Register.index, immediate: Int32(offset))
+        case .loadIndexed(.half, let offset):
+            emit(0x48, 0, Register.index, immediate: Int32(offset))
+        case .loadLength: emit(0x61, a, Register.context, offset: SocketBufferField.length)
+        case .loadHeaderLength(let offset):
+            emit(0x30, immediate: Int32(offset))
+            emit(0x57, a, immediate: 0xf)
+            emit(0x67, a, immediate: 2)
+            emit(0xbf, Register.index, a)
+        case .subtractIndex: emit(0x1c, a, Register.index)  // 32 bits, as classic BPF
+        case .ifEqual(let value, let label): emitJump(0x15, a, immediate: Int32(value), to: label)
+        case .ifAnySet(let mask, let label): emitJump(0x45, a, immediate: Int32(mask), to: label)
+        case .ifLess(let value, let label): emitJump(0xa5, a, immediate: Int32(value), to: label)
+        case .jump(let label): emitJump(0x05, to: label)
+        case .mark(let label): place(label)
+        }
+    }
+
+    /// r8: the lane's state, r9: its limits.
+    private mutating func emitBucket() {
+        emit(0x85, immediate: 5)  // r0 = bpf_ktime_get_ns()
+        emit(0xbf, Register.now, Register.result)
+        emitSegments()
+        let dropped = makeLabel()
+        let droppedByBytes = makeLabel()
+        // Packets: r1 = cost.
+        emit(0x79, Register.scratch1, Register.limits, offset: 0)
+        emit(0x2f, Register.scratch1, Register.packets)
+        emit(0x7b, Register.frame, Register.scratch1, offset: -8)
+        emitClock(stateOffset: 0, burstOffset: 8, exceeded: dropped)
+        // Bytes: r1 = cost, scaled by 65536.
+        emit(0x79, Register.scratch1, Register.limits, offset: 16)
+        emit(0x2f, Register.scratch1, Register.bytes)
+        emit(0x77, Register.scratch1, immediate: 16)
+        emitClock(stateOffset: 8, burstOffset: 24, exceeded: droppedByBytes)
+        emitCount(at: 16)
+        emit(0xb4, Register.result, immediate: -1)  // TC_ACT_UNSPEC
+        emit(0x95)
+        // What bytes refuse gives its packets back.
+        place(droppedByBytes)
+        emit(0x79, Register.scratch1, Register.frame, offset: -8)
+        emit(0x87, Register.scratch1)
+        emit(0xdb, Register.state, Register.scratch1, offset: 0, immediate: 0)
+        place(dropped)
+        emitCount(at: 32)
+        emit(0xb4, Register.result, immediate: 2)  // TC_ACT_SHOT
+        emit(0x95)
+    }
+
+    /// r2 = packets the frame will be cut into, r3 = their bytes with a header each.
+    private mutating func emitSegments() {
+        let single = makeLabel()
+        emit(0x61, Register.bytes, Register.context, offset: SocketBufferField.length)
+        emit(0x61, Register.scratch4, Register.context, offset: SocketBufferField.gsoSize)
+        emit(0xb7, Register.packets, immediate: 1)
+        emitJump(0x15, Register.scratch4, immediate: 0, to: single)
+        emit(0xbf, Register.packets, Register.bytes)
+        emit(0x0f, Register.packets, Register.scratch4)
+        emit(0x17, Register.packets, immediate: 1)
+        emit(0x3f, Register.packets, Register.scratch4)
+        emit(0xbf, Register.scratch5, Register.packets)
+        emit(0x17, Register.scratch5, immediate: 1)
+        emit(0x27, Register.scratch5, immediate: 54)  // Ethernet, IPv4 and TCP headers
+        emit(0x0f, Register.bytes, Register.scratch5)
+        place(single)
+    }
+
+    /// Moves the clock at r8 + `stateOffset` by r1; where it is then more than the burst ahead of
+    /// now, moves it back and jumps.
+    private mutating func emitClock(stateOffset: Int16, burstOffset: Int16, exceeded: Label) {
+        let lifted = makeLabel()
+        let conforms = makeLabel()
+        // An idle clock is lifted to now (compare and exchange, 0xf1); where another processor was
+        // first, it has done the same. Then it moves (fetch and add, 0x01).
+        emit(0x79, Register.result, Register.state, offset: stateOffset)
+        emitJump(0x3d, Register.result, Register.now, to: lifted)
+        emit(0xbf, Register.scratch4, Register.now)
+        emit(0xdb, Register.state, Register.scratch4, offset: stateOffset, immediate: 0xf1)
+        place(lifted)
+        emit(0xbf, Register.scratch5, Register.scratch1)
+        emit(0xdb, Register.state, Register.scratch5, offset: stateOffset, immediate: 0x01)
+        emit(0x0f, Register.scratch5, Register.scratch1)
+        emit(0x79, Register.scratch4, Register.limits, offset: burstOffset)
+        emit(0x0f, Register.scratch4, Register.now)
+        emitJump(0xbd, Register.scratch5, Register.scratch4, to: conforms)  // <=
+        emit(0x87, Register.scratch1)
+        emit(0xdb, Register.state, Register.scratch1, offset: stateOffset, immediate: 0)
+        emitJump(0x05, to: exceeded)
+        place(conforms)
+    }
+
+    /// Adds the frame to two counters of the state.
+    private mutating func emitCount(at offset: Int16) {
+        emit(0xdb, Register.state, Register.packets, offset: offset, immediate: 0)
+        emit(0xdb, Register.state, Register.bytes, offset: offset + 8, immediate: 0)
+    }
+}

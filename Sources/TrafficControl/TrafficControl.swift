@@ -1,0 +1,95 @@
+// Traffic control as the daemon sees it: bring a port to its limits, look at what stands, measure
+// what gets through. A protocol, so that a simulated host can stand in for the kernel.
+public import Mitigation
+
+/// Why a port's limits are not as asked.
+public enum TrafficControlError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// The kernel refused an object; what stood before still stands. The object and the kernel's
+    /// sentence.
+    case refused(String)
+    /// It is not known what stands: the kernel gave no answer, or reads back something else.
+    case unknown(String)
+    /// The interface is gone, and with it all that stood on it.
+    case gone
+
+    /// A sentence for an alert.
+    public var description: String {
+        switch self {
+        case .refused(let sentence): sentence
+        case .unknown(let sentence): "not confirmed: \(sentence)"
+        case .gone: "the interface is gone"
+        }
+    }
+}
+
+/// What a port's limits have let through since they stand. Counters only grow, but for a rewrite of
+/// the object that counts, after which they start again.
+public struct Measured: Hashable, Sendable {
+    /// Passed of what the VM sent, lane excluded; nil where nothing is limited.
+    public var from: DeliveredCounters?
+    /// Passed of what the VM sent through the management lane.
+    public var fromLane: DeliveredCounters?
+    /// Passed of what was sent to the VM, lane excluded; nil where nothing is limited.
+    public var to: DeliveredCounters?
+    /// Passed of what was sent to the VM through the management lane.
+    public var toLane: DeliveredCounters?
+    /// Dropped of what was sent to the VM: the port's own tx counters do not show it.
+    public var toDropped: DeliveredCounters?
+
+    /// Nothing measured.
+    public init() {}
+}
+
+/// What was found at start on a port.
+public struct Found: Hashable, Sendable {
+    /// The port.
+    public var port: ControlledPort
+    /// The limits that stand there, read back from the kernel.
+    public var limits: Limits
+
+    /// Limits that stand on a port.
+    public init(port: ControlledPort, limits: Limits) {
+        self.port = port
+        self.limits = limits
+    }
+}
+
+/// The counters of a link of ours, by interface index, from the last poll.
+public typealias LinkCounters = (Int32) -> (received: DeliveredCounters, sent: DeliveredCounters)?
+
+/// Brings ports to their limits. Not thread-safe; every call may wait for the kernel's RTNL.
+public protocol TrafficControl: ~Copyable {
+    /// What this kernel has.
+    var parts: KernelParts { get }
+
+    /// Brings a port to `limits` (nil: nothing of ours) and reads it back. Equal limits write
+    /// nothing.
+    /// - Throws: `refused` where what stood before still stands, `unknown`, `gone`.
+    mutating func apply(
+        _ limits: Limits?, to port: ControlledPort
+    ) throws(TrafficControlError)
+
+    /// Looks whether the limits that were applied still stand, and puts back what does not; gives
+    /// what was missing, nil where all stood.
+    mutating func repair(_ port: ControlledPort) throws(TrafficControlError) -> String?
+
+    /// What got through a limited port.
+    mutating func measure(
+        _ port: ControlledPort, links: LinkCounters
+    ) throws(TrafficControlError) -> Measured
+
+    /// Takes the port's link down or up (`ip link set dev PORT down`).
+    mutating func setLink(_ port: ControlledPort, up: Bool) throws(TrafficControlError)
+
+    /// What of ours stands on these ports; ifbs of ours that belong to none of them are deleted.
+    /// `lane` is what found limits are taken to leave open.
+    mutating func survey(
+        _ ports: [ControlledPort], lane: Lane
+    ) throws(TrafficControlError) -> [Found]
+
+    /// Forgets a port that is gone, and deletes its ifbs.
+    mutating func forget(_ port: ControlledPort)
+
+    /// How the port's limits are held: `act_police`, `ebpf`, `ifb+tbf+netem` …; nil without limits.
+    func enforcement(of port: ControlledPort) -> String?
+}

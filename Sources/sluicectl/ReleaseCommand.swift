@@ -1,0 +1,50 @@
+// `sluicectl release`: takes mitigations out.
+
+import ArgumentParser
+import ControlAPI
+
+struct ReleaseCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "release",
+        abstract: "Take the limits of ports out, and their links up again.",
+        discussion: "A port that still floods is tripped again.")
+
+    @Argument(help: "These ports, named as status prints them.")
+    var ports: [String] = []
+
+    @Flag(help: "Every port, and whatever else of the daemon's is in the kernel.")
+    var all = false
+
+    @OptionGroup var connection: ConnectionOptions
+
+    func validate() throws {
+        if ports.isEmpty == !all { throw ValidationError("name one port or more, or --all") }
+    }
+
+    func run() throws {
+        var failed = false
+        try reporting { () throws(ControlClientError) in
+            let client = connection.client
+            let requests =
+                all ? [ReleaseRequest(all: true)] : ports.map { ReleaseRequest(port: $0) }
+            for request in requests {
+                let body = try client.post("/v1/release", request)
+                let reply = try client.decode(ReleaseReply.self, from: body)
+                if !report(reply) { failed = true }
+            }
+        }
+        if failed { throw ExitCode(1) }
+    }
+
+    /// Returns whether nothing failed.
+    private func report(_ reply: ReleaseReply) -> Bool {
+        for port in reply.released { Terminal.print(["released \(port)"]) }
+        for (port, reason) in reply.failed.sorted(by: { $0.key < $1.key }) {
+            Terminal.complain("sluicectl: \(port) is not released: \(reason)")
+        }
+        if reply.released.isEmpty, reply.failed.isEmpty {
+            Terminal.print(["nothing was held"])
+        }
+        return reply.failed.isEmpty
+    }
+}

@@ -1,0 +1,36 @@
+// sluicectl: the operator's hand on the daemon.
+// Exit status: 0 done; 1 the daemon says no; 2 the daemon cannot be reached; 64 wrong usage.
+
+import ArgumentParser
+import ControlAPI
+
+@main
+struct Sluicectl: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "sluicectl",
+        abstract: "Look at the ports that sluiced watches, and release them.",
+        discussion: """
+            Exit status: 0 done, 1 the daemon says no, 2 it cannot be reached, 64 wrong usage.
+            """,
+        version: Product.version,
+        subcommands: [StatusCommand.self, ReleaseCommand.self])
+}
+
+/// What every subcommand takes.
+struct ConnectionOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("The daemon's socket.", valueName: "path"))
+    var socket = Product.defaultSocket
+
+    /// A client for the socket.
+    var client: ControlClient { ControlClient(socket: socket) }
+}
+
+/// Runs a subcommand's work and turns what went wrong into a sentence and an exit status.
+func reporting(_ work: () throws(ControlClientError) -> Void) throws(ExitCode) {
+    do throws(ControlClientError) {
+        try work()
+    } catch {
+        Terminal.complain("sluicectl: \(error)")
+        throw ExitCode(error.exitStatus)
+    }
+}

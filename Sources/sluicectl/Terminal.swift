@@ -1,0 +1,35 @@
+// Standard output and standard error: written whole, and never with control characters of others.
+
+import SystemPackage
+
+/// Where lines go.
+enum Terminal {
+    /// Writes lines to standard output; a reader that left is no error.
+    static func print(_ lines: [String]) {
+        write(Array((lines.map(printable).joined(separator: "\n") + "\n").utf8))
+    }
+
+    /// Writes bytes to standard output as they are.
+    static func write(_ bytes: [UInt8]) {
+        _ = try? FileDescriptor.standardOutput.writeAll(bytes)
+    }
+
+    /// Writes one line to standard error.
+    static func complain(_ line: String) {
+        _ = try? FileDescriptor.standardError.writeAll((printable(line) + "\n").utf8)
+    }
+
+    /// Text with every byte that is not printable ASCII as `\xNN`: names come from strangers.
+    static func printable(_ text: String) -> String {
+        var printable = ""
+        for byte in text.utf8 {
+            if (0x20..<0x7f).contains(byte) {
+                printable.unicodeScalars.append(Unicode.Scalar(byte))
+            } else {
+                let hex = String(byte, radix: 16)
+                printable += hex.count == 1 ? "\\x0\(hex)" : "\\x\(hex)"
+            }
+        }
+        return printable
+    }
+}

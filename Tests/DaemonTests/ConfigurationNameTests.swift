@@ -1,0 +1,88 @@
+// Names of interfaces: which class claims them, and what of them reaches a program.
+
+import Mitigation
+import Testing
+
+@testable import Daemon
+
+@Suite struct ConfigurationNameTests {
+    /// Guards against: an operators' name that no class or the wrong class claims.
+    @Test(
+        arguments: [
+            ("vm-4519-00df", PortClass.vm, 0xdf), ("vm-0-DEADBEEF", .vm, 0xdead_beef),
+            ("spc-00da", .router, 0xda), ("pub-00da", .router, 0xda), ("gwm-00da", .router, 0xda),
+            ("vx-00df", .vtep, 0xdf), ("vxbackend", .backend, nil),
+        ] as [(String, PortClass, UInt32?)])
+    func claimed(_ name: String, _ portClass: PortClass, _ netid: UInt32?) throws {
+        let found = try #require(Configuration().classify(name: Array(name.utf8)))
+        #expect(found.0 == portClass)
+        #expect(found.netid == netid)
+    }
+
+    /// Guards against: an interface of somebody else's that is policed.
+    @Test(arguments: [
+        "", "eth0", "vm-", "vm--00df", "vm-12", "vm-12-", "vm-x-00df", "vm-12-00dg", "xvm-1-1",
+        "vm-1-123456789", "vxbackend0", "vx-", "VM-1-1", "vm-1-1\n", "vm-12345678901-1",
+    ])
+    func unclaimed(_ name: String) {
+        #expect(Configuration().classify(name: Array(name.utf8)) == nil)
+    }
+
+    /// Guards against: bytes that are no text, taken for other bytes or as a reason to trap.
+    @Test func rawBytes() throws {
+        let configuration = try Configuration(
+            parsing: Array(
+                "shutdown.enabled = false\nclass.vm.names = [\"t*-<netid>\", \"é\"]".utf8),
+            file: "")
+        #expect(configuration.classify(name: [0x74, 0xff, 0xfe, 0x2d, 0x31])?.netid == 1)
+        #expect(configuration.classify(name: [0xc3, 0xa9])?.0 == .vm)
+        // The same Swift String, other bytes.
+        #expect(configuration.classify(name: [0x65, 0xcc, 0x81]) == nil)
+    }
+
+    /// Guards against: a star that swallows what a later part needs, and unbounded work.
+    @Test func stars() throws {
+        let pattern = try NamePattern("*<num>*-<netid>")
+        #expect(pattern.match(Array("tap12x-ab".utf8)) == .init(num: "2", netid: "ab"))
+        #expect(pattern.match(Array("tapx-ab".utf8)) == nil)
+        #expect(pattern.match([UInt8](repeating: 0x31, count: 15)) == nil)
+    }
+
+    private static func match(_ name: String) throws -> PortMatch {
+        try #require(PortNames.default.match(PortName(name)))
+    }
+
+    /// Guards against: the wrong domain being destroyed.
+    @Test func commands() throws {
+        var hook = ShutdownHook()
+        let match = try Self.match("vm-4519-00df")
+        #expect(try hook.command(hook.gentle, for: match) == ["virsh", "shutdown", "vm-4519"])
+        #expect(try hook.command(hook.hard, for: match) == ["virsh", "destroy", "vm-4519"])
+        hook.domain = "routeros_{netid}"
+        let router = try Self.match("spc-00da")
+        #expect(try hook.command(hook.hard, for: router) == ["virsh", "destroy", "routeros_00da"])
+        #expect(
+            try hook.command(["stop", "a {port}{num}; b"], for: match)
+                == ["stop", "a vm-4519-00df4519; b"])
+    }
+
+    /// Guards against: a name made by a guest's owner that is read as an option or as another name.
+    @Test func hostileNames() throws {
+        let hook = ShutdownHook()
+        func named(_ bytes: [UInt8]) -> PortMatch {
+            PortMatch(name: PortName(bytes: bytes), portClass: .vm, numText: nil, netidText: nil)
+        }
+        #expect(throws: ShutdownHook.ExpansionError.option(argument: "{port}")) {
+            try hook.command(["stop", "{port}"], for: named(Array("--help".utf8)))
+        }
+        #expect(throws: ShutdownHook.ExpansionError.notText(PortName(bytes: [0xff]))) {
+            try hook.command(["stop", "x"], for: named([0xff]))
+        }
+        let missing = ShutdownHook.ExpansionError.missing(placeholder: "num", argument: "vm-{num}")
+        #expect(throws: missing) {
+            try hook.command(hook.gentle, for: named(Array("tap0".utf8)))
+        }
+        let shell = named(Array("$(id);`id`".utf8))
+        #expect(try hook.command(["stop", "{port}"], for: shell) == ["stop", "$(id);`id`"])
+    }
+}

@@ -1,0 +1,93 @@
+// What the end-to-end tests share: a hypervisor in a namespace of its own, the real daemon on it,
+// and the numbers they are held to.
+import ControlAPI
+import Lab
+import Testing
+
+/// A hypervisor with the real `sluiced` on it. Made inside `Namespace.run`.
+struct Stage: ~Copyable {
+    /// What the VMs may send when limited: packets a second.
+    static let target = 1_000
+    /// Of 20,000 packets a second this is a little less than a fifth: the fast path's five times.
+    static let mark = 3_900
+    /// The flood of the acceptance: packets a second, of 250 bytes.
+    static let floodRate = 20_000
+
+    let folder: ScratchFolder
+    let host: Host
+    let daemon: DaemonProcess
+
+    /// Starts a hypervisor, then `prepare` on it, then the daemon with short dwells; `settings` are
+    /// lines of TOML that come after.
+    init(
+        outside: Station.Inside = .sink, police: Int = 60, shape: Int = 60, tighten: Int = 60,
+        calm: Int = 2, settings: String = "", prepare: (Host) throws -> Void = { _ in }
+    ) throws {
+        let folder = try ScratchFolder()
+        let host = try Host(outside: outside)
+        try prepare(host)
+        let socket = folder.file("sluiced.sock")
+        let config = try folder.write(
+            """
+            [poll]
+            grace = "0s"
+            [target]
+            packets = "\(Self.target)pps"
+            [calm]
+            time = "\(calm)s"
+            limit = "60s"
+            [class.vm]
+            from = { packets = "\(Self.mark)pps", bits = "400mbit" }
+            to = { packets = "\(Self.mark)pps", bits = "400mbit" }
+            [control]
+            socket = "\(socket)"
+            [police]
+            dwell = "\(police)s"
+            [shape]
+            dwell = "\(shape)s"
+            [tighten]
+            dwell = "\(tighten)s"
+
+            """ + settings, to: "sluiced.toml")
+        daemon = try DaemonProcess(in: folder, config: config, socket: socket)
+        self.folder = folder
+        self.host = host
+    }
+
+    /// Waits until a port has reached a rung; gives the moment at which the daemon told.
+    @discardableResult
+    func wait(for rung: String, of port: String, within limit: Duration) throws -> Moment {
+        try daemon.line(with: "port=\(port) ", within: limit)
+        try Lab.wait(for: "\(port) on \(rung)", within: limit) {
+            daemon.lines.contains { $0.contains("port=\(port) ") && $0.contains(" to=\(rung) ") }
+        }
+        return .now
+    }
+
+    /// The rungs that a port was told to have reached, in order.
+    func rungs(of port: String) -> [String] {
+        daemon.lines.filter { $0.contains("event=move ") && $0.contains("port=\(port) ") }
+            .compactMap { line in
+                line.split(separator: " ").first { $0.hasPrefix("to=") }.map {
+                    String($0.dropFirst(3))
+                }
+            }
+    }
+}
+
+/// Whether `measured` is within `share` of `wanted`.
+func isWithin(_ share: Double, of wanted: Double, _ measured: Double) -> Bool {
+    abs(measured - wanted) <= wanted * share
+}
+
+/// A figure for the record of a run.
+func report(_ figure: String) {
+    Program.write("figure: \(figure)\n")
+}
+
+extension Duration {
+    /// In milliseconds.
+    var milliseconds: Double {
+        Double(components.seconds) * 1e3 + Double(components.attoseconds) / 1e15
+    }
+}

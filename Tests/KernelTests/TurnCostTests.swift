@@ -1,0 +1,91 @@
+// What a look at all counters costs: CPU against a C loop that receives the same dump and does not
+// parse it, heap allocations, and the daemon's resident memory.
+import CLab
+import ControlAPI
+import Daemon
+import Lab
+import LabTesting
+import LinuxSystem
+import Mitigation
+import Testing
+import TrafficControl
+
+@Suite(.serialized) struct TurnCostTests {
+    private static let ports = 1_000
+
+    /// Makes VMs' interfaces, by one batch of ip(8): veth pairs whose host ends are named as taps.
+    private static func makePorts(_ folder: borrowing ScratchFolder) throws {
+        var batch = ""
+        for number in 1...ports {
+            batch += "link add vm-\(number)-00aa type ifb numtxqueues 1\n"
+            batch += "link set vm-\(number)-00aa up\n"
+        }
+        try Tool.run("ip", "-batch", try folder.write(batch, to: "links"))
+    }
+
+    private static func now() -> Instant { Instant(nanoseconds: MonotonicClock.nanoseconds) }
+
+    /// Guards against: a poll that grows dear, and one that allocates. The looks and the C loop take
+    /// turns in one run; the figure is the ratio of the medians.
+    @Test(.needs(.ifb)) func aLookCostsLittleMoreThanTheDump() async throws {
+        try await Namespace.run {
+            let folder = try ScratchFolder()
+            try Self.makePorts(folder)
+            var configuration = Daemon.Configuration()
+            configuration.policy.grace = .zero
+            var turn = Turn(
+                machine: try KernelHost.open(),
+                control: try KernelTrafficControl.open(TrafficControlSettings()),
+                policy: configuration.policy, names: configuration.names, now: Self.now())
+            turn.start(now: Self.now())
+            #expect(turn.table.watched.count == Self.ports)
+            let baseline = clab_stats_open()
+            #expect(baseline >= 0)
+            for _ in 0..<50 {
+                turn.run(now: Self.now()) { Self.now() }
+                _ = clab_stats_receive(baseline)
+            }
+            var looks: [UInt64] = []
+            var dumps: [UInt64] = []
+            looks.reserveCapacity(400)
+            dumps.reserveCapacity(400)
+            var allocations: UInt64 = 0
+            for _ in 0..<400 {
+                let begin = clab_thread_cpu_ns()
+                _ = clab_stats_receive(baseline)
+                let middle = clab_thread_cpu_ns()
+                let before = clab_allocations()
+                turn.run(now: Self.now()) { Self.now() }
+                allocations += clab_allocations() - before
+                looks.append(clab_thread_cpu_ns() - middle)
+                dumps.append(middle - begin)
+            }
+            let look = looks.sorted()[200]
+            let dump = dumps.sorted()[200]
+            let ratio = Double(look) / Double(dump)
+            report(
+                "a look at \(Self.ports): \(look / 1_000) us, the dump alone \(dump / 1_000) us, "
+                    + "ratio \(ratio); allocations \(allocations) in 400 looks")
+            #expect(ratio <= 1.25)
+            #expect(allocations == 0)
+        }
+    }
+
+    /// Guards against: memory that grows with the ports beyond what a hypervisor has to spare.
+    @Test(.needs(.ifb)) func residentMemoryIsSmall() async throws {
+        try await Namespace.run {
+            let stage = try Stage { _ in
+                let folder = try ScratchFolder()
+                try Self.makePorts(folder)
+            }
+            try wait(for: "polls", within: .seconds(20)) { try stage.daemon.status().polls > 50 }
+            #expect(try stage.daemon.status().ports.count == Self.ports)
+            let status = try readFile("/proc/\(stage.daemon.pid)/status")
+            let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") } ?? ""
+            let kilobytes = Int(line.split(separator: " ").dropFirst().first ?? "") ?? .max
+            report("resident at \(Self.ports) ports: \(kilobytes) kB")
+            #expect(kilobytes < 25_000)
+            _ = try stage.daemon.stop()
+        }
+    }
+}

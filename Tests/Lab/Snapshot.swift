@@ -1,0 +1,95 @@
+// All that traffic control and the links of a namespace show, as text to compare byte for byte.
+// Invariant: what changes by itself (timers, ages, counters) is left out; nothing else is.
+
+/// What `tc` and `ip` print of the calling thread's namespace.
+public struct Snapshot: Hashable, Sendable, CustomStringConvertible {
+    /// `tc qdisc show`, all devices.
+    public var qdiscs: String
+    /// `tc filter show` of root, ingress and egress, and `tc class show`, of each device that can
+    /// have any.
+    public var filters: String
+    /// `tc actions list` of each kind that the kernel lists.
+    public var actions: String
+    /// `ip -details link`, without the bridges' timers.
+    public var links: String
+
+    private static let defaultKinds: Set<String> = ["noqueue", "pfifo_fast", "fq_codel"]
+    private static let actionKinds = ["police", "mirred", "gact", "bpf"]
+    private static let volatile: Set<String> = [
+        "hello_timer", "tcn_timer", "topology_change_timer", "gc_timer", "hold_timer",
+        "message_age_timer", "forward_delay_timer",
+    ]
+
+    /// Takes the picture.
+    ///
+    /// - Throws: `LabError` with the tool's sentence.
+    public init() throws(LabError) {
+        qdiscs = try Tool.run("tc", "qdisc", "show")
+        links = Self.withoutTimers(try Tool.run("ip", "-details", "link", "show"))
+        filters = ""
+        for name in Self.devicesWithMore(in: qdiscs) {
+            for parent in [[], ["ingress"], ["egress"]] {
+                let text = try Tool.run("tc", ["filter", "show", "dev", name] + parent)
+                filters += "\(name) \(parent.first ?? "root")\n\(text)"
+            }
+            filters += try Tool.run("tc", "class", "show", "dev", name)
+        }
+        actions = ""
+        for kind in Self.actionKinds {
+            let text = try? Tool.run("tc", "actions", "list", "action", kind)
+            actions += "\(kind)\n\(text ?? "not in this kernel\n")"
+        }
+    }
+
+    /// All of it, in the order of its parts.
+    public var description: String {
+        """
+        # tc qdisc
+        \(qdiscs)
+        # tc filter
+        \(filters)
+        # tc actions
+        \(actions)
+        # ip link
+        \(links)
+        """
+    }
+
+    /// The lines in which two pictures differ: `+` stands only here, `-` only in the earlier one.
+    public func difference(from earlier: Snapshot) -> [String] {
+        let here = description.split(separator: "\n")
+        let there = earlier.description.split(separator: "\n")
+        return here.difference(from: there).map { change in
+            switch change {
+            case .insert(_, let line, _): "+\(line)"
+            case .remove(_, let line, _): "-\(line)"
+            }
+        }
+    }
+
+    /// The devices that can have filters or classes: those with any but a default qdisc.
+    private static func devicesWithMore(in qdiscs: String) -> [String] {
+        var devices: [String] = []
+        for line in qdiscs.split(separator: "\n") {
+            // qdisc KIND HANDLE dev NAME ...
+            let fields = line.split(separator: " ").map { String($0) }
+            guard fields.count > 4, fields[3] == "dev", !defaultKinds.contains(fields[1]) else {
+                continue
+            }
+            if !devices.contains(fields[4]) { devices.append(fields[4]) }
+        }
+        return devices
+    }
+
+    private static func withoutTimers(_ text: String) -> String {
+        text.split(separator: "\n", omittingEmptySubsequences: false).map { line in
+            var words = line.split(separator: " ", omittingEmptySubsequences: false)
+            while let position = words.firstIndex(where: { volatile.contains(String($0)) }) {
+                // The value is padded with blanks, which split into empty words.
+                let value = words[(position + 1)...].firstIndex { !$0.isEmpty }
+                words.removeSubrange(position...(value ?? position))
+            }
+            return words.joined(separator: " ")
+        }.joined("\n")
+    }
+}

@@ -1,0 +1,14 @@
+// Lets a test say which parts of the kernel it needs: where one is missing it is skipped, and says
+// which, so that the record of a run names what the other lane has to do.
+
+public import Lab
+public import Testing
+
+extension Trait where Self == ConditionTrait {
+    /// Runs the test only on a kernel that has these parts.
+    public static func needs(_ parts: KernelPart...) -> Self {
+        let lacking = KernelParts.current.lacking(parts).map(\.rawValue).joined(separator: ", ")
+        let reason = "kernel \(KernelParts.current.release) lacks \(lacking)"
+        return .enabled(if: lacking.isEmpty, Comment(rawValue: reason))
+    }
+}

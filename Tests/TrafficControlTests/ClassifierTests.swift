@@ -1,0 +1,139 @@
+// The classifiers, run over frames by a small interpreter of classic BPF: the lanes are disjoint and
+// complete, and no frame ends a program early. Pure: no kernel.
+import Mitigation
+import Netlink
+import Testing
+
+@testable import TrafficControl
+
+/// Runs a classic BPF program as the kernel does (Documentation/networking/filter.rst).
+private func run(_ program: [ClassicInstruction], _ frame: [UInt8]) -> UInt32? {
+    var a: UInt32 = 0
+    var x: UInt32 = 0
+    var pc = 0
+    func load(_ at: Int, _ count: Int) -> UInt32? {
+        guard at >= 0, at + count <= frame.count else { return nil }
+        return frame[at..<at + count].reduce(0) { $0 << 8 | UInt32($1) }
+    }
+    while pc < program.count {
+        let i = program[pc]
+        pc += 1
+        switch i.code {
+        case 0x30, 0x28, 0x50, 0x48:
+            let base = i.code >= 0x48 ? Int(x) : 0
+            let size = i.code == 0x30 || i.code == 0x50 ? 1 : 2
+            // The kernel ends the program with 0: nil shows it.
+            guard let value = load(base + Int(i.k), size) else { return nil }
+            a = value
+        case 0x80: a = UInt32(frame.count)
+        case 0xb1:
+            guard let value = load(Int(i.k), 1) else { return nil }
+            x = (value & 0xf) * 4
+        case 0x1c: a = a &- x
+        case 0x15: pc += Int(a == i.k ? i.jt : i.jf)
+        case 0x45: pc += Int(a & i.k != 0 ? i.jt : i.jf)
+        case 0x35: pc += Int(a >= i.k ? i.jt : i.jf)
+        case 0x05: pc += Int(i.k)
+        case 0x06: return i.k
+        default: return nil
+        }
+    }
+    return nil
+}
+
+private func lanes(_ classifier: FrameClassifier, _ frame: [UInt8]) -> [FrameLane] {
+    FrameLane.allCases.filter { run(classifier.classicProgram(for: $0), frame) == .max }
+}
+
+private func ethernet(_ type: UInt16, tags: [UInt16] = [], _ payload: [UInt8]) -> [UInt8] {
+    var frame = [UInt8](repeating: 2, count: 12)
+    for tag in tags { frame += [UInt8(tag >> 8), UInt8(tag & 0xff), 0, 7] }
+    return frame + [UInt8(type >> 8), UInt8(type & 0xff)] + payload
+}
+
+private func version4(
+    _ proto: UInt8, options: Int = 0, fragment: UInt16 = 0, _ payload: [UInt8]
+) -> [UInt8] {
+    [
+        UInt8(0x45 + options), 0, 0, 60, 0, 0, UInt8(fragment >> 8), UInt8(fragment & 0xff), 64,
+        proto,
+    ]
+        + [UInt8](repeating: 0, count: 10 + options * 4) + payload
+}
+
+private func version6(_ next: UInt8, _ payload: [UInt8]) -> [UInt8] {
+    [0x60, 0, 0, 0, 0, 20, next, 64] + [UInt8](repeating: 1, count: 32) + payload
+}
+
+private func ports(_ source: UInt16, _ destination: UInt16) -> [UInt8] {
+    [UInt8(source >> 8), UInt8(source & 0xff), UInt8(destination >> 8), UInt8(destination & 0xff)]
+        + [UInt8](repeating: 0, count: 16)
+}
+
+@Suite struct ClassifierTests {
+    private static let from = FrameClassifier(direction: .from, tcpPorts: [22, 3389])
+    private static let to = FrameClassifier(direction: .to, tcpPorts: [22, 3389])
+
+    /// Guards against: a frame that no filter limits, or two do, and a load beyond a short frame.
+    @Test func everyFrameHasOneLane() {
+        var generator = SystemRandomNumberGenerator()
+        let types: [UInt16] = [0x0800, 0x86dd, 0x0806, 0x8100, 0x88a8, 0x88cc]
+        for _ in 0..<20_000 {
+            var bytes = (0..<Int.random(in: 0...90, using: &generator)).map { _ in
+                [UInt8(0), 6, 17, 22, 58, 68, 67, 0x45, 0x4f, 0x60, 0x81, 0x08, .max]
+                    .randomElement(using: &generator) ?? 0
+            }
+            if bytes.count > 20, Bool.random(using: &generator) { bytes[0] = 0x45 }
+            let tags: [UInt16] = Bool.random(using: &generator) ? [0x8100] : []
+            let type = types.randomElement(using: &generator) ?? 0
+            let frame = ethernet(type, tags: tags, bytes)
+            for classifier in [Self.from, Self.to] {
+                for lane in FrameLane.allCases {
+                    #expect(run(classifier.classicProgram(for: lane), frame) != nil, "\(frame)")
+                }
+                #expect(lanes(classifier, frame).count == 1, "\(frame)")
+            }
+        }
+    }
+
+    /// Guards against: the lane of the wrong direction, one for UDP, for later fragments, behind
+    /// another header length, or without IPv6 and tags.
+    @Test func knownFramesHaveTheirLane() {
+        let own = ports(22, 50_000)
+        let theirs = ports(50_000, 22)
+        let cases: [(FrameLane, [UInt8])] = [
+            (.management, ethernet(0x0800, version4(6, own))),
+            (.management, ethernet(0x0800, version4(6, ports(3389, 9)))),
+            (.management, ethernet(0x0800, version4(6, options: 3, own))),
+            (.management, ethernet(0x0800, version4(6, fragment: 0x2000, own))),
+            (.management, ethernet(0x86dd, version6(6, own))),
+            (.management, ethernet(0x0800, tags: [0x8100], version4(6, own))),
+            (.management, ethernet(0x86dd, tags: [0x88a8], version6(6, own))),
+            (.general, ethernet(0x0800, tags: [0x8100, 0x8100], version4(6, own))),
+            (.general, ethernet(0x0800, version4(6, theirs))),
+            (.general, ethernet(0x0800, version4(17, own))),
+            (.general, ethernet(0x0800, version4(6, fragment: 0x0001, own))),
+            (.general, ethernet(0x0800, version4(6, Array(own.prefix(3))))),
+            (.general, ethernet(0x86dd, version6(0, own))),
+            (.general, ethernet(0x88cc, own)),
+            (.general, ethernet(0x0800, [])),
+            (.neighbour, ethernet(0x0806, own)),
+            (.neighbour, ethernet(0x0800, version4(1, own))),
+            (.neighbour, ethernet(0x0800, version4(17, ports(68, 67)))),
+            (.general, ethernet(0x0800, version4(17, ports(67, 68)))),
+            (.neighbour, ethernet(0x86dd, version6(58, [135] + own))),
+            (.general, ethernet(0x86dd, version6(58, [134] + own))),
+        ]
+        for (lane, frame) in cases { #expect(lanes(Self.from, frame) == [lane], "\(frame)") }
+        #expect(lanes(Self.to, ethernet(0x0800, version4(6, theirs))) == [.management])
+        #expect(lanes(Self.to, ethernet(0x0800, version4(6, own))) == [.general])
+        #expect(lanes(Self.to, ethernet(0x0800, version4(17, ports(67, 68)))) == [.neighbour])
+        #expect(lanes(Self.to, ethernet(0x86dd, version6(58, [134] + own))) == [.neighbour])
+    }
+
+    /// Guards against: a jump that does not fit into classic BPF's eight bits.
+    @Test func sixteenPortsFit() {
+        let classifier = FrameClassifier(direction: .from, tcpPorts: (1...16).map { UInt16($0) })
+        #expect(classifier.classicProgram(for: .general).count < 255)
+    }
+}
