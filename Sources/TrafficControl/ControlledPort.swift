@@ -24,7 +24,7 @@ public enum Policer: String, Hashable, Sendable, CaseIterable {
     case actPolice = "act_police"
     /// A token bucket in eBPF.
     case bpf = "ebpf"
-    /// A redirect to an ifb with an htb that does not queue.
+    /// A redirect to an ifb with an htb that does not queue; bounds packets by their bytes.
     case ifb = "ifb"
 }
 

@@ -142,6 +142,8 @@ struct FrameClassifier: Sendable {
         emit(.loadHeaderLength(at: base))
         emit(.loadLength)
         emit(.subtractIndex)
+        // A header longer than the frame: the difference is below zero.
+        emit(.ifAnySet(0x8000_0000, .lane(.general)))
         emit(.ifLess(base + 4, .lane(.general)))
     }
 

@@ -77,19 +77,36 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         }
     }
 
-    /// Observes, and carries out what is missing; nil where nothing is.
-    public mutating func repair(_ port: ControlledPort) throws(TrafficControlError) -> String? {
-        guard let held = installed[port.index] else { return nil }
+    /// Observes, and carries out what is missing. One dump of all qdiscs serves all ports.
+    public mutating func repair(_ ports: [ControlledPort]) -> [Int32: Repair] {
+        var repairs: [Int32: Repair] = [:]
+        do throws(NetlinkError) {
+            let qdiscs = Dictionary(grouping: try socket.qdiscs(), by: \.index)
+            for port in ports {
+                guard let held = installed[port.index] else { continue }
+                repairs[port.index] = repair(port, held, qdiscs)
+            }
+        } catch {
+            let told = StepFailure.netlink(error).told
+            for port in ports { repairs[port.index] = .failed(told) }
+        }
+        return repairs
+    }
+
+    private mutating func repair(
+        _ port: ControlledPort, _ held: Installed, _ qdiscs: [Int32: [QdiscRecord]]
+    ) -> Repair? {
         do throws(StepFailure) {
-            let observed = try socket.observe(port)
+            let observed = try socket.observe(port, qdiscs: qdiscs)
             let site = self.site(of: port, observed: observed)
             let wanted = tree(held.limits, port: port, site: site)
             let steps = Plan.steps(from: observed, to: wanted, site: site)
             guard let first = steps.first else { return nil }
+            // Looks again before it writes: the dump may have been an old or a short one.
             try reconcile(held.limits, on: port)
-            return "\(steps.count) of ours put back, the first: \(first.summary(port))"
+            return .putBack("\(steps.count) objects, the first: \(first.summary(port))")
         } catch {
-            throw error.told
+            return .failed(error.told)
         }
     }
 

@@ -4,19 +4,23 @@ import Mitigation
 import Netlink
 
 extension RouteSocket {
-    /// What stands on a port.
-    mutating func observe(_ port: ControlledPort) throws(StepFailure) -> ObservedTree {
-        guard let tree = try observeIfThere(port) else { throw .gone }
+    /// What stands on a port; `qdiscs` is a dump of all interfaces' that was just made, nil: ask.
+    mutating func observe(
+        _ port: ControlledPort, qdiscs: [Int32: [QdiscRecord]]? = nil
+    ) throws(StepFailure) -> ObservedTree {
+        guard let tree = try observeIfThere(port, qdiscs) else { throw .gone }
         return tree
     }
 
     private mutating func observeIfThere(
-        _ port: ControlledPort
+        _ port: ControlledPort, _ known: [Int32: [QdiscRecord]]?
     ) throws(StepFailure) -> ObservedTree? {
         do throws(NetlinkError) {
             guard try link(index: port.index) != nil else { return nil }
+            let qdiscs =
+                if let known { known } else { Dictionary(grouping: try self.qdiscs(), by: \.index) }
             var tree = ObservedTree()
-            tree.port = try queues(of: port.index)
+            tree.port = try queues(of: port.index, qdiscs)
             for qdisc in tree.port.qdiscs where qdisc.handle == .ingressQdisc {
                 tree.hook = Site.Hook(rawValue: qdisc.kind)
             }
@@ -26,7 +30,8 @@ extension RouteSocket {
                 guard let link = try link(name: name), IFBRole.owner(of: link)?.role == role else {
                     continue
                 }
-                tree.ifbs[role] = ObservedIFB(link: link, queues: try queues(of: link.index))
+                tree.ifbs[role] = ObservedIFB(
+                    link: link, queues: try queues(of: link.index, qdiscs))
             }
             return tree
         } catch {
@@ -35,8 +40,10 @@ extension RouteSocket {
     }
 
     /// A device's qdiscs; classes and filters only below a root of ours.
-    private mutating func queues(of index: Int32) throws(NetlinkError) -> ObservedQueues {
-        var queues = ObservedQueues(qdiscs: try qdiscs(of: index))
+    private mutating func queues(
+        of index: Int32, _ qdiscs: [Int32: [QdiscRecord]]
+    ) throws(NetlinkError) -> ObservedQueues {
+        var queues = ObservedQueues(qdiscs: qdiscs[index] ?? [])
         if queues.ourRoot?.kind == "htb" {
             queues.classes = try classes(of: index)
             queues.filters = try filters(of: index, parent: Ownership.rootHandle)

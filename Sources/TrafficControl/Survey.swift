@@ -104,6 +104,8 @@ extension ObservedQueues {
             return nil
         }
         let netem = qdiscs.lazy.compactMap(\.netem).first
+        // An htb with the shortest of queues polices.
+        let isPolicer = qdiscs.contains { ($0.packetQueueLimit ?? .max) <= 10 }
         let delay = netem?.delayNanoseconds ?? 200_000_000
         let queued = Double(netem?.limitPackets ?? 0)
         let average = max(
@@ -115,6 +117,6 @@ extension ObservedQueues {
         return Limit(
             cap: Cap(
                 packets: PacketRate(perSecond: packets), bits: BitRate(bytesPerSecond: bytes)),
-            delay: .nanoseconds(delay))
+            delay: isPolicer ? nil : .nanoseconds(delay))
     }
 }

@@ -171,7 +171,8 @@ struct TokenBucketProgram {
             emit(0xbf, Register.index, a)
         case .subtractIndex: emit(0x1c, a, Register.index)  // 32 bits, as classic BPF
         case .ifEqual(let value, let label): emitJump(0x15, a, immediate: Int32(value), to: label)
-        case .ifAnySet(let mask, let label): emitJump(0x45, a, immediate: Int32(mask), to: label)
+        case .ifAnySet(let mask, let label):
+            emitJump(0x45, a, immediate: Int32(bitPattern: mask), to: label)
         case .ifLess(let value, let label): emitJump(0xa5, a, immediate: Int32(value), to: label)
         case .jump(let label): emitJump(0x05, to: label)
         case .mark(let label): place(label)

@@ -22,6 +22,14 @@ public enum TrafficControlError: Error, Hashable, Sendable, CustomStringConverti
     }
 }
 
+/// What was done about limits that did not stand.
+public enum Repair: Hashable, Sendable {
+    /// They were put back: how many objects, and the first of them.
+    case putBack(String)
+    /// They could not be put back, or could not be looked at.
+    case failed(TrafficControlError)
+}
+
 /// What a port's limits have let through since they stand. Counters only grow, but for a rewrite of
 /// the object that counts, after which they start again.
 public struct Measured: Hashable, Sendable {
@@ -69,9 +77,9 @@ public protocol TrafficControl: ~Copyable {
         _ limits: Limits?, to port: ControlledPort
     ) throws(TrafficControlError)
 
-    /// Looks whether the limits that were applied still stand, and puts back what does not; gives
-    /// what was missing, nil where all stood.
-    mutating func repair(_ port: ControlledPort) throws(TrafficControlError) -> String?
+    /// Looks whether the limits that were applied to these ports still stand, and puts back what
+    /// does not. Gives an entry, by interface index, for each port on which something was missing.
+    mutating func repair(_ ports: [ControlledPort]) -> [Int32: Repair]
 
     /// What got through a limited port.
     mutating func measure(

@@ -84,6 +84,12 @@ void *aligned_alloc(size_t alignment, size_t size) {
 
 uint64_t clab_allocations(void) { return allocations; }
 
+uint64_t clab_thread_cpu_step_ns(void) {
+    uint64_t begin = clab_thread_cpu_ns(), now;
+    do { now = clab_thread_cpu_ns(); } while (now == begin);
+    return now - begin;
+}
+
 uint64_t clab_thread_cpu_ns(void) {
     struct timespec now = {0};
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);

@@ -3,6 +3,7 @@
 import Mitigation
 import TOML
 import Testing
+import TrafficControl
 
 @testable import Daemon
 
@@ -102,7 +103,7 @@ import Testing
             calm = { low = "40%", time = "6s", limit = "7s", forgiveness = "8s" }
             victim.response = "shape"
             breaker = { share = "30%", minimum = 9, shutdowns = 10 }
-            tc = { hook = "clsact", replace_foreign_root = true }
+            tc = { hook = "clsact" }
             control = { socket = "/tmp/s", group = "g", operators = "o", max_connections = 5 }
             syslog.facility = "local3"
             [lane]
@@ -139,9 +140,8 @@ import Testing
                 packets: PacketRate(perSecond: 1), bits: BitRate(bitsPerSecond: 2000)),
             neighbour: Cap(packets: PacketRate(perSecond: 3), bits: BitRate(bitsPerSecond: 4000)))
         #expect(configuration.policy == policy)
-        #expect(configuration.enforcement.police == .ebpf)
+        #expect(configuration.enforcement.policer == .bpf)
         #expect(configuration.enforcement.hook == .clsact)
-        #expect(configuration.enforcement.replacesForeignRoot)
         #expect(configuration.shutdown.hook.gentle == [])
         #expect(configuration.shutdown.hook.hard == ["/bin/kill", "{port}"])
         #expect(configuration.control.socket == "/tmp/s")

@@ -30,14 +30,14 @@ public struct Snapshot: Hashable, Sendable, CustomStringConvertible {
         for name in Self.devicesWithMore(in: qdiscs) {
             for parent in [[], ["ingress"], ["egress"]] {
                 let text = try Tool.run("tc", ["filter", "show", "dev", name] + parent)
-                filters += "\(name) \(parent.first ?? "root")\n\(text)"
+                filters += "\(name) \(parent.first ?? "root")\n\(Self.withoutOffload(text))"
             }
             filters += try Tool.run("tc", "class", "show", "dev", name)
         }
         actions = ""
         for kind in Self.actionKinds {
             let text = try? Tool.run("tc", "actions", "list", "action", kind)
-            actions += "\(kind)\n\(text ?? "not in this kernel\n")"
+            actions += "\(kind)\n\(Self.withoutOffload(text ?? "not in this kernel\n"))"
         }
     }
 
@@ -79,6 +79,12 @@ public struct Snapshot: Hashable, Sendable, CustomStringConvertible {
             if !devices.contains(fields[4]) { devices.append(fields[4]) }
         }
         return devices
+    }
+
+    /// The kernel knows an action's `used_hw_stats` only after its first dump.
+    private static func withoutOffload(_ text: String) -> String {
+        text.split(separator: "\n", omittingEmptySubsequences: false)
+            .filter { !$0.contains("used_hw_stats") }.joined(separator: "\n")
     }
 
     private static func withoutTimers(_ text: String) -> String {

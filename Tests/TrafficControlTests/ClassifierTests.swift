@@ -52,10 +52,11 @@ private func ethernet(_ type: UInt16, tags: [UInt16] = [], _ payload: [UInt8]) -
 }
 
 private func version4(
-    _ proto: UInt8, options: Int = 0, fragment: UInt16 = 0, _ payload: [UInt8]
+    _ proto: UInt8, options: Int = 0, header: Int = 5, fragment: UInt16 = 0, _ payload: [UInt8]
 ) -> [UInt8] {
     [
-        UInt8(0x45 + options), 0, 0, 60, 0, 0, UInt8(fragment >> 8), UInt8(fragment & 0xff), 64,
+        UInt8(0x40 + header + options), 0, 0, 60, 0, 0, UInt8(fragment >> 8),
+        UInt8(fragment & 0xff), 64,
         proto,
     ]
         + [UInt8](repeating: 0, count: 10 + options * 4) + payload
@@ -117,6 +118,8 @@ private func ports(_ source: UInt16, _ destination: UInt16) -> [UInt8] {
             (.general, ethernet(0x86dd, version6(0, own))),
             (.general, ethernet(0x88cc, own)),
             (.general, ethernet(0x0800, [])),
+            // A header of 60 bytes in a frame of 38: read as it says, it ends beyond the frame.
+            (.general, ethernet(0x0800, version4(6, header: 15, own))),
             (.neighbour, ethernet(0x0806, own)),
             (.neighbour, ethernet(0x0800, version4(1, own))),
             (.neighbour, ethernet(0x0800, version4(17, ports(68, 67)))),

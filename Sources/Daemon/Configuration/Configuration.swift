@@ -4,6 +4,7 @@
 
 import ControlAPI
 package import Mitigation
+package import TrafficControl
 
 /// The daemon's configuration.
 package struct Configuration: Hashable, Sendable {
@@ -12,7 +13,7 @@ package struct Configuration: Hashable, Sendable {
     /// What makes an interface a port.
     package var names: PortNames
     /// How the limits are held in the kernel.
-    package var enforcement = EnforcementSettings()
+    package var enforcement = TrafficControlSettings()
     /// How a virtual machine is stopped.
     package var shutdown = ShutdownSettings()
     /// The Unix socket.
@@ -53,42 +54,6 @@ package struct Configuration: Hashable, Sendable {
         guard let match = names.match(PortName(bytes: name)) else { return nil }
         return (match.portClass, match.netid)
     }
-}
-
-/// How the limits are held in the kernel.
-package struct EnforcementSettings: Hashable, Sendable {
-    /// What drops, on the police rung.
-    package enum PoliceEngine: String, Hashable, CaseIterable, Sendable {
-        /// The first of the others, in their order, that this kernel has.
-        case auto
-        /// The kernel's policer, packets and bytes (5.12 or later).
-        case actPolice = "act_police"
-        /// A token bucket loaded by bpf(2).
-        case ebpf
-        /// A redirect to an ifb whose tbf has no queue; bounds bytes only.
-        case ifb
-    }
-
-    /// Where our filters hang on a port that has no hook yet; an existing one is joined.
-    package enum HookKind: String, Hashable, CaseIterable, Sendable {
-        /// clsact on an Open vSwitch port, ingress elsewhere.
-        case auto
-        /// A plain ingress qdisc: libvirt, Proxmox and Neutron replace it without an error.
-        case ingress
-        /// A clsact qdisc: survives Open vSwitch, makes libvirt's own add fail.
-        case clsact
-    }
-
-    /// What drops, on the police rung.
-    package var police: PoliceEngine = .auto
-    /// Where our filters hang on a port that has no hook yet.
-    package var hook: HookKind = .auto
-    /// Whether a root qdisc that is not the kernel's default gives way to ours while a port is
-    /// shaped, to be restored after.
-    package var replacesForeignRoot = false
-
-    /// The defaults.
-    package init() {}
 }
 
 /// The daemon's Unix socket, and who may use it.

@@ -5,6 +5,7 @@
 
 import Mitigation
 import TOML
+import TrafficControl
 
 extension Configuration {
     /// The configuration of this text.
@@ -84,7 +85,9 @@ struct ConfigurationReader {
         target.rate("packets", .packetRate, into: &configuration.policy.target.perSecond)
         let police = root.table("police")
         police.duration("dwell", into: &configuration.policy.policeDwell, in: dwell)
-        police.word("engine", into: &configuration.enforcement.police)
+        let policers = Policer.allCases.map { ($0.rawValue, Policer?.some($0)) }
+        police.word(
+            "engine", into: &configuration.enforcement.policer, of: [("auto", nil)] + policers)
         let shape = root.table("shape")
         shape.duration("dwell", into: &configuration.policy.shapeDwell, in: dwell)
         shape.duration(
@@ -219,8 +222,6 @@ struct ConfigurationReader {
     private func readControl(_ configuration: inout Configuration) {
         let hook = root.table("tc")
         hook.word("hook", into: &configuration.enforcement.hook)
-        hook.boolean(
-            "replace_foreign_root", into: &configuration.enforcement.replacesForeignRoot)
         let control = root.table("control")
         if let (path, position) = control.text("socket") {
             if !path.hasPrefix("/") || path.hasSuffix("/") || path.utf8.contains(0) {

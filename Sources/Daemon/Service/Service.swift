@@ -83,7 +83,7 @@ package struct Service: ~Copyable {
         let configuration = try load(options.configuration)
         let log = try openLog(configuration, options)
         let control = try sentence { () throws(TrafficControlError) in
-            try KernelTrafficControl.open(TrafficControlSettings(configuration.enforcement))
+            try KernelTrafficControl.open(configuration.enforcement)
         }
         let host = try sentence { () throws(NetlinkError) in try KernelHost.open() }
         let links = host.changesDescriptor
@@ -368,25 +368,5 @@ package struct Service: ~Copyable {
                 .info,
                 [("event", "stop-daemon"), ("mitigated", "\(turn.engine.mitigatedCount)")]))
         log.flush()
-    }
-}
-
-extension TrafficControlSettings {
-    /// The settings that a configuration asks for.
-    init(_ settings: EnforcementSettings) {
-        let policer: Policer? =
-            switch settings.police {
-            case .auto: nil
-            case .actPolice: .actPolice
-            case .ebpf: .bpf
-            case .ifb: .ifb
-            }
-        let hook: HookChoice =
-            switch settings.hook {
-            case .auto: .auto
-            case .ingress: .ingress
-            case .clsact: .clsact
-            }
-        self.init(policer: policer, hook: hook)
     }
 }

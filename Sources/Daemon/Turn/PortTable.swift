@@ -110,10 +110,16 @@ package struct PortTable: Sendable {
         for (position, row) in rows.enumerated() { rowOf[row.index] = position }
     }
 
-    /// The counters of an ifb of ours from the last dump.
-    func ifbCounters(_ index: Int32) -> (received: DeliveredCounters, sent: DeliveredCounters)? {
-        guard let row = rowOf[index], case .ours(let place) = rows[row].use else { return nil }
-        return ifbs[place]
+    /// What ifbs of ours received and sent, by interface index.
+    typealias IFBCounters = [Int32: (received: DeliveredCounters, sent: DeliveredCounters)]
+
+    /// The counters of all ifbs of ours from the last dump.
+    var ifbCounters: IFBCounters {
+        var counters: IFBCounters = [:]
+        for row in rows {
+            if case .ours(let place) = row.use { counters[row.index] = ifbs[place] }
+        }
+        return counters
     }
 
     // MARK: Interfaces

@@ -89,7 +89,9 @@ package struct Turn<Machine: Host & ~Copyable, Control: TrafficControl & ~Copyab
             let found = try control.survey(ports, lane: engine.policy.lane)
             for each in found {
                 guard let slot = table.slot(of: each.port.index) else { continue }
-                let isDown = table.watched[slot]?.link.isUp == false
+                // We only take down the link of a port that is tightened.
+                let isDown =
+                    each.limits.from?.delay != nil && table.watched[slot]?.link.isUp == false
                 engine.adopt(
                     slot, each.limits, linkIsDown: isDown, now: now, into: &actions)
             }
@@ -279,32 +281,31 @@ package struct Turn<Machine: Host & ~Copyable, Control: TrafficControl & ~Copyab
 
     // MARK: Measuring
 
-    /// Looks at each mitigated port once a second: whether all of ours stands, and what gets through.
+    /// Looks at all mitigated ports once a second: whether all of ours stands, and what gets through.
     private mutating func measure(now: Instant) {
         guard engine.mitigatedCount > 0 else { return }
         if let last = measuredAt, now.since(last) < Self.measureInterval { return }
         measuredAt = now
-        for (slot, port) in table.watched where engine.view(slot).limits != nil {
-            guard engine.view(slot).mode == .enforce else { continue }
-            measure(port, at: slot, now: now)
+        let limited = table.watched.filter { slot, _ in
+            let view = engine.view(slot)
+            return view.limits != nil && view.mode == .enforce
+        }
+        guard !limited.isEmpty else { return }
+        let repairs = control.repair(limited.values.map(\.controlled))
+        let links = table.ifbCounters
+        for (slot, port) in limited {
+            note(repairs[port.port.id.index], of: port, at: slot)
+            measure(port, at: slot, links, now: now)
         }
     }
 
-    private mutating func measure(_ port: WatchedPort, at slot: Engine.Slot, now: Instant) {
-        do throws(TrafficControlError) {
-            if let missing = try control.repair(port.controlled) {
-                output.notes.append(.repaired(port.port.name, missing))
-            }
-            let table = table
-            let measured = try control.measure(port.controlled) { table.ifbCounters($0) }
-            if let from = measured.from {
-                engine.delivered(slot, .from, from.adding(measured.fromLane), at: now)
-            }
-            if let to = measured.to {
-                engine.delivered(slot, .to, to.adding(measured.toLane), at: now)
-            }
-            self.table.update(slot) { $0.take(measured, at: now) }
-        } catch {
+    private mutating func note(_ repair: Repair?, of port: WatchedPort, at slot: Engine.Slot) {
+        switch repair {
+        case nil:
+            table.update(slot) { $0.problem = nil }
+        case .putBack(let what):
+            output.notes.append(.repaired(port.port.name, what))
+        case .failed(let error):
             // A port that is gone is told by the links.
             guard error != .gone else { return }
             if port.problem != error.description {
@@ -312,6 +313,22 @@ package struct Turn<Machine: Host & ~Copyable, Control: TrafficControl & ~Copyab
             }
             table.update(slot) { $0.problem = error.description }
         }
+    }
+
+    private mutating func measure(
+        _ port: WatchedPort, at slot: Engine.Slot, _ links: PortTable.IFBCounters, now: Instant
+    ) {
+        // What cannot be measured is shown as unknown; the repair has told why.
+        guard let measured = try? control.measure(port.controlled, links: { links[$0] }) else {
+            return
+        }
+        if let from = measured.from {
+            engine.delivered(slot, .from, from.adding(measured.fromLane), at: now)
+        }
+        if let to = measured.to {
+            engine.delivered(slot, .to, to.adding(measured.toLane), at: now)
+        }
+        table.update(slot) { $0.take(measured, at: now) }
     }
 
     // MARK: Orders

@@ -12,3 +12,5 @@ int64_t clab_stats_receive(int descriptor);
 uint64_t clab_allocations(void);
 // CPU time of this thread in nanoseconds.
 uint64_t clab_thread_cpu_ns(void);
+// The smallest step of that clock: some kernels count whole ticks.
+uint64_t clab_thread_cpu_step_ns(void);
