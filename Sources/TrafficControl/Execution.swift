@@ -9,6 +9,18 @@ struct Execution {
     let tag: Tag
     var ifbs: [IFBRole: Int32]
     var buckets: [Mitigation.Direction: TokenBuckets]
+    /// Whether one of the steps made the hook.
+    private(set) var madeHook = false
+
+    init(
+        port: ControlledPort, tag: Tag, ifbs: [IFBRole: Int32] = [:],
+        buckets: [Mitigation.Direction: TokenBuckets] = [:]
+    ) {
+        self.port = port
+        self.tag = tag
+        self.ifbs = ifbs
+        self.buckets = buckets
+    }
 
     mutating func run(_ step: Step, on socket: inout RouteSocket) throws(StepFailure) {
         switch step {
@@ -16,7 +28,8 @@ struct Execution {
             let name = role.name(of: port.index)
             let alias = role.alias(of: port)
             ifbs[role] = try StepFailure.netlinked { () throws(NetlinkError) in
-                try socket.createIFB(name: name, alias: alias)
+                try socket.removeUnfinishedIFB(name)
+                return try socket.createIFB(name: name, alias: alias)
             }
         case .deleteIFB(let role):
             let index = try index(of: .ifb(role))
@@ -25,7 +38,10 @@ struct Execution {
         case .raise(let role): try raise(role, on: &socket)
         case .putFilter(let device, let filter): try put(filter, on: device, socket: &socket)
         case .setBuckets(let direction, let limits): try set(limits, of: direction)
-        case .addHook, .deleteHook, .deleteFilter: try changeHook(step, on: &socket)
+        case .addHook:
+            try changeHook(step, on: &socket)
+            madeHook = true
+        case .deleteHook, .deleteFilter: try changeHook(step, on: &socket)
         case .addQdisc, .changeQdisc, .deleteQdisc, .addClass, .changeClass:
             try changeQueues(step, on: &socket)
         }
@@ -142,7 +158,7 @@ struct Execution {
     private func actions(of wanted: WantedFilter) throws(StepFailure) -> [TCAction] {
         switch wanted.act {
         case nil: return []
-        case .redirect(let role):
+        case .redirect(let role, _):
             return [.redirect(toEgressOf: try index(of: .ifb(role)), cookie: tag.cookie)]
         case .police(let police, let overhead):
             return [

@@ -13,6 +13,7 @@ enum KernelProbe {
         if let left = try? socket.link(name: Array(name.utf8)), left.alias == Array(alias.utf8) {
             try? socket.deleteLink(left.index)
         }
+        try? socket.removeUnfinishedIFB(name)
         var parts = KernelParts(
             hasActPolice: false, hasBPF: false, hasNetem: false, hasIFB: false)
         do throws(NetlinkError) {
@@ -53,7 +54,7 @@ enum KernelProbe {
         let cap = Cap(
             packets: PacketRate(perSecond: 12_345), bits: BitRate(bitsPerSecond: 8_000_000))
         let police = Formulas.police(cap)
-        let cookie = Tag(index: index, incident: 0, ownsHook: true).cookie
+        let cookie = Tag(index: index, incident: 0, rung: .police, ownsHook: true).cookie
         let filter = Filter(
             parent: .clsactIngress, preference: FrameLane.general.preference,
             handle: Ownership.filterHandle, match: .classicBPF(ClassicCode.everything),
@@ -96,7 +97,7 @@ enum KernelProbe {
                 match: .buckets(.from, tcpPorts: [22], limits), act: nil)
             var execution = Execution(
                 port: ControlledPort(index: index, name: PortName(name), mtu: 1500),
-                tag: Tag(index: index, incident: 0, ownsHook: true), ifbs: [:], buckets: [:])
+                tag: Tag(index: index, incident: 0, rung: .police, ownsHook: true))
             try execution.run(.addHook(.clsact), on: &socket)
             defer { try? execution.run(.deleteHook, on: &socket) }
             try execution.run(.putFilter(.port, wanted), on: &socket)

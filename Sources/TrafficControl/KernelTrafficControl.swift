@@ -14,6 +14,8 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         var ifbs: [IFBRole: Int32]
         var buckets: [Mitigation.Direction: TokenBuckets]
         var site: Site
+        /// Whether the hook is of our making.
+        var ownsHook: Bool
     }
 
     /// What this kernel has, as it was found at start.
@@ -61,16 +63,17 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         do throws(StepFailure) {
             try reconcile(limits, on: port)
         } catch {
-            guard !error.isGone else {
+            guard !isGone(port) else {
                 installed[port.index] = nil
                 throw .gone
             }
+            if case .declined = error { throw error.told }
             // Undo what was half done: back to what was confirmed last.
             if before != limits {
                 do throws(StepFailure) {
                     try reconcile(before, on: port)
                 } catch let second {
-                    throw .unknown("\(error); undoing it: \(second)")
+                    throw .unknown("\(error.told); undoing it: \(second.told)")
                 }
             }
             throw error.told
@@ -97,16 +100,18 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         _ port: ControlledPort, _ held: Installed, _ qdiscs: [Int32: [QdiscRecord]]
     ) -> Repair? {
         do throws(StepFailure) {
-            let observed = try socket.observe(port, qdiscs: qdiscs)
+            let observed = try socket.observe(port, Known(qdiscs: qdiscs, buckets: held.buckets))
             let site = self.site(of: port, observed: observed)
-            let wanted = tree(held.limits, port: port, site: site)
-            let steps = Plan.steps(from: observed, to: wanted, site: site)
-            guard let first = steps.first else { return nil }
-            // Looks again before it writes: the dump may have been an old or a short one.
-            try reconcile(held.limits, on: port)
-            return .putBack("\(steps.count) objects, the first: \(first.summary(port))")
+            let wanted = try tree(held.limits, port: port, site: site)
+            guard let first = Plan.steps(from: observed, to: wanted, site: site).first else {
+                return nil
+            }
+            // Looks again before it writes: the dump was made a moment ago.
+            let count = try reconcile(held.limits, on: port)
+            return count == 0
+                ? nil : .putBack("\(count) objects, the first: \(first.summary(port))")
         } catch {
-            return .failed(error.told)
+            return .failed(isGone(port) ? .gone : error.told)
         }
     }
 
@@ -117,7 +122,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
             try socket.setLink(port.index, up: up)
             link = try socket.link(index: port.index)
         } catch {
-            throw StepFailure.netlink(error).told
+            throw isGone(port) ? .gone : StepFailure.netlink(error).told
         }
         guard let link else { throw .gone }
         guard link.isUp == up else {
@@ -125,15 +130,28 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         }
     }
 
-    /// The port's filters went with it; its ifbs stay until they are deleted here.
+    /// The filters of a port that is gone went with it; its ifbs are deleted here, unless another
+    /// interface has its index by now and filters of ours on it that lead there.
     public mutating func forget(_ port: ControlledPort) {
-        installed[port.index] = nil
-        for role in IFBRole.allCases {
-            let name = Array(role.name(of: port.index).utf8)
-            guard let link = try? socket.link(name: name),
+        guard let held = installed.removeValue(forKey: port.index), !held.ifbs.isEmpty else {
+            return
+        }
+        let successor = try? socket.observe(port)
+        guard successor?.filters.isEmpty ?? isGone(port) else { return }
+        for ifb in held.ifbs.values {
+            guard let link = try? socket.link(index: ifb),
                 IFBRole.owner(of: link)?.index == port.index
             else { continue }
-            try? socket.deleteLink(link.index)
+            try? socket.deleteLink(ifb)
+        }
+    }
+
+    /// Whether the kernel says that the port is not there.
+    mutating func isGone(_ port: ControlledPort) -> Bool {
+        do throws(NetlinkError) {
+            return try socket.link(index: port.index) == nil
+        } catch {
+            return false
         }
     }
 
@@ -154,38 +172,69 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
     // MARK: Reconciling
 
     /// Observe, plan, execute, read back; throws where something of the wanted does not stand.
-    private mutating func reconcile(
+    /// Gives the number of steps that it took.
+    @discardableResult
+    mutating func reconcile(
         _ limits: Limits?, on port: ControlledPort
-    ) throws(StepFailure) {
-        let observed = try socket.observe(port)
+    ) throws(StepFailure) -> Int {
+        let held = installed[port.index]
+        let buckets = held?.buckets ?? [:]
+        var observed = try socket.observe(port, Known(buckets: buckets))
+        // A hook of ours whose filters somebody flushed says no longer that it is ours.
+        if held?.ownsHook == true, observed.filters.isEmpty, !observed.hasForeignFilters {
+            observed.ownsHook = observed.hook != nil
+        }
         let site = self.site(of: port, observed: observed)
-        let wanted = limits.map { tree($0, port: port, site: site) } ?? .empty
+        let wanted =
+            if let limits { try tree(limits, port: port, site: site) } else { WantedTree.empty }
         let steps = Plan.steps(from: observed, to: wanted, site: site)
+        let ownsHook = observed.hook == nil || observed.ownsHook
         var execution = Execution(
             port: port,
             tag: Tag(
-                index: port.index, incident: wanted.incident,
-                ownsHook: observed.hook == nil || observed.ownsHook),
+                index: port.index, incident: wanted.incident, rung: limits?.rung ?? .normal,
+                ownsHook: ownsHook),
             ifbs: observed.ifbs.mapValues(\.link.index),
-            buckets: installed[port.index]?.buckets ?? observed.adoptedBuckets)
-        for step in steps { try execution.run(step, on: &socket) }
-        if !steps.isEmpty {
-            let after = try socket.observe(port)
-            let rest = Plan.steps(from: after, to: wanted, site: site)
-            if let first = rest.first {
-                throw .mismatch("\(first.summary(port)) does not stand after it was set")
+            buckets: buckets.isEmpty ? observed.buckets : buckets)
+        do throws(StepFailure) {
+            for step in steps { try execution.run(step, on: &socket) }
+            if !steps.isEmpty {
+                let after = try socket.observe(port, Known(buckets: execution.buckets))
+                if let first = Plan.steps(from: after, to: wanted, site: site).first {
+                    throw .mismatch("\(first.summary(port)) does not stand after it was set")
+                }
             }
+        } catch {
+            if execution.madeHook { removeEmptyHook(of: port) }
+            throw error
         }
-        if let limits {
-            installed[port.index] = Installed(
-                limits: limits, ifbs: execution.ifbs, buckets: execution.buckets, site: site)
-        } else {
-            installed[port.index] = nil
+        installed[port.index] = limits.map {
+            Installed(
+                limits: $0, ifbs: execution.ifbs, buckets: execution.buckets, site: site,
+                ownsHook: ownsHook && !wanted.filters.isEmpty)
         }
+        return steps.count
     }
 
-    func tree(_ limits: Limits, port: ControlledPort, site: Site) -> WantedTree {
-        WantedTree(limits, port: port, site: site, policer: policer, hasNetem: parts.hasNetem)
+    /// A hook that was made for filters that were then refused.
+    private mutating func removeEmptyHook(of port: ControlledPort) {
+        guard let observed = try? socket.observe(port), observed.hook != nil,
+            observed.filters.isEmpty, !observed.hasForeignFilters
+        else { return }
+        try? socket.deleteQdisc(of: port.index, parent: .ingress, handle: .ingressQdisc)
+    }
+
+    func tree(
+        _ limits: Limits, port: ControlledPort, site: Site
+    ) throws(StepFailure) -> WantedTree {
+        let tree = WantedTree(
+            limits, port: port, site: site, policer: policer, hasNetem: parts.hasNetem)
+        guard !tree.filters.isEmpty || tree.root != nil else {
+            throw .declined(
+                "what is sent to \(port.name) cannot be limited: its root qdisc is another's, and "
+                    + "its hook is an ingress")
+        }
+        return tree
     }
 
     /// Joins whatever hook is there; where there is none, makes what the settings say.

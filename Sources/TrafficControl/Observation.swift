@@ -1,64 +1,104 @@
-// Looks at a port: dumps of its qdiscs, classes, filters and ifbs, and the maps of eBPF policers.
+// Looks at a port: dumps of its qdiscs, classes, filters and ifbs, and the limits of eBPF policers.
+//
+// Invariant: a dump of qdiscs is never believed alone. It silently misses interfaces while others
+// are deleted (KERNEL: RTM_GETQDISC never sets NLM_F_DUMP_INTR), so it is held against the link's
+// own word (IFLA_QDISC) and against the filters, which are listed for one interface. Where they
+// disagree twice, what stands is unknown.
 import LinuxSystem
 import Mitigation
 import Netlink
 
+/// What an observation may use of what is known already.
+struct Known {
+    /// A dump of all interfaces' qdiscs that was just made.
+    var qdiscs: [Int32: [QdiscRecord]]?
+    /// The maps of the port's eBPF policers that this process holds.
+    var buckets: [Mitigation.Direction: TokenBuckets] = [:]
+}
+
 extension RouteSocket {
-    /// What stands on a port; `qdiscs` is a dump of all interfaces' that was just made, nil: ask.
+    /// What stands on a port.
     mutating func observe(
-        _ port: ControlledPort, qdiscs: [Int32: [QdiscRecord]]? = nil
+        _ port: ControlledPort, _ known: Known = Known()
     ) throws(StepFailure) -> ObservedTree {
-        guard let tree = try observeIfThere(port, qdiscs) else { throw .gone }
+        if let tree = try observation(of: port, known) { return tree }
+        var fresh = known
+        fresh.qdiscs = nil
+        if let tree = try observation(of: port, fresh) { return tree }
+        throw .mismatch("the kernel's list of the qdiscs of \(port.name) is incomplete")
+    }
+
+    /// Nil where the dumps contradict each other.
+    private mutating func observation(
+        of port: ControlledPort, _ known: Known
+    ) throws(StepFailure) -> ObservedTree? {
+        let found = try StepFailure.netlinked { () throws(NetlinkError) -> (Link, ObservedTree?)? in
+            guard let link = try link(index: port.index) else { return nil }
+            let qdiscs =
+                if let qdiscs = known.qdiscs { qdiscs } else {
+                    Dictionary(grouping: try self.qdiscs(), by: \.index)
+                }
+            return (link, try tree(of: link, qdiscs, known.buckets))
+        }
+        guard let (_, tree) = found else { throw .gone }
         return tree
     }
 
-    private mutating func observeIfThere(
-        _ port: ControlledPort, _ known: [Int32: [QdiscRecord]]?
-    ) throws(StepFailure) -> ObservedTree? {
-        do throws(NetlinkError) {
-            guard try link(index: port.index) != nil else { return nil }
-            let qdiscs =
-                if let known { known } else { Dictionary(grouping: try self.qdiscs(), by: \.index) }
-            var tree = ObservedTree()
-            tree.port = try queues(of: port.index, qdiscs)
-            for qdisc in tree.port.qdiscs where qdisc.handle == .ingressQdisc {
-                tree.hook = Site.Hook(rawValue: qdisc.kind)
-            }
-            if let hook = tree.hook { try observeHook(hook, of: port, into: &tree) }
-            for role in IFBRole.allCases {
-                let name = Array(role.name(of: port.index).utf8)
-                guard let link = try link(name: name), IFBRole.owner(of: link)?.role == role else {
-                    continue
-                }
-                tree.ifbs[role] = ObservedIFB(
-                    link: link, queues: try queues(of: link.index, qdiscs))
-            }
-            return tree
-        } catch {
-            throw .netlink(error)
+    private mutating func tree(
+        of link: Link, _ qdiscs: [Int32: [QdiscRecord]],
+        _ buckets: [Mitigation.Direction: TokenBuckets]
+    ) throws(NetlinkError) -> ObservedTree? {
+        var tree = ObservedTree()
+        guard let queues = try queues(of: link, qdiscs) else { return nil }
+        tree.port = queues
+        for qdisc in queues.qdiscs where qdisc.handle == .ingressQdisc {
+            tree.hook = Site.Hook(rawValue: qdisc.kind)
         }
+        try observeHook(of: link.index, buckets, into: &tree)
+        guard tree.hook != nil || (tree.filters.isEmpty && !tree.hasForeignFilters) else {
+            return nil
+        }
+        for role in IFBRole.allCases {
+            let name = Array(role.name(of: link.index).utf8)
+            guard let ifb = try self.link(name: name), IFBRole.owner(of: ifb)?.role == role else {
+                continue
+            }
+            guard let queues = try self.queues(of: ifb, qdiscs) else { return nil }
+            tree.ifbs[role] = ObservedIFB(link: ifb, queues: queues)
+        }
+        return tree
     }
 
-    /// A device's qdiscs; classes and filters only below a root of ours.
+    /// A device's qdiscs; classes and filters only below a root of ours. Nil where the list lacks
+    /// the root that the link has.
     private mutating func queues(
-        of index: Int32, _ qdiscs: [Int32: [QdiscRecord]]
-    ) throws(NetlinkError) -> ObservedQueues {
-        var queues = ObservedQueues(qdiscs: qdiscs[index] ?? [])
+        of link: Link, _ qdiscs: [Int32: [QdiscRecord]]
+    ) throws(NetlinkError) -> ObservedQueues? {
+        var queues = ObservedQueues(qdiscs: qdiscs[link.index] ?? [])
+        // A link that is down has noop, which is not listed.
+        if let kind = link.qdisc, kind != "noop" {
+            guard queues.qdiscs.contains(where: { $0.parent == .root && $0.kind == kind }) else {
+                return nil
+            }
+        }
         if queues.ourRoot?.kind == "htb" {
-            queues.classes = try classes(of: index)
-            queues.filters = try filters(of: index, parent: Ownership.rootHandle)
+            queues.classes = try classes(of: link.index)
+            queues.filters = try filters(of: link.index, parent: Ownership.rootHandle)
         }
         return queues
     }
 
+    /// Our filters, and whether there are others, asked for directly. A plain `ingress` answers for
+    /// the egress with its one list, so that egress is only asked for where there may be a clsact.
     private mutating func observeHook(
-        _ hook: Site.Hook, of port: ControlledPort, into tree: inout ObservedTree
+        of index: Int32, _ buckets: [Mitigation.Direction: TokenBuckets],
+        into tree: inout ObservedTree
     ) throws(NetlinkError) {
         let parents: [(Handle, Mitigation.Direction)] =
-            hook == .clsact
-            ? [(.clsactIngress, .from), (.clsactEgress, .to)] : [(.clsactIngress, .from)]
+            tree.hook == .ingress
+            ? [(.clsactIngress, .from)] : [(.clsactIngress, .from), (.clsactEgress, .to)]
         for (parent, direction) in parents {
-            for var filter in try filters(of: port.index, parent: parent) {
+            for var filter in try filters(of: index, parent: parent) {
                 // A filter is told by the block it was asked for in.
                 filter.parent = parent
                 guard !Ownership.isOurHead(filter) else { continue }
@@ -68,11 +108,12 @@ extension RouteSocket {
                 }
                 tree.filters.append(filter)
                 tree.ownsHook = tree.ownsHook || Ownership.tag(of: filter)?.ownsHook == true
-                if let program = filter.bpfProgramID,
-                    let words = try? TokenBuckets(ofProgram: program).limits.read()
-                {
-                    tree.buckets[direction] = words
-                }
+                guard let program = filter.bpfProgramID else { continue }
+                // By descriptor where we hold the very program's maps; by id needs CAP_SYS_ADMIN.
+                let maps =
+                    buckets[direction].flatMap { $0.serves(program) ? $0 : nil }
+                    ?? (try? TokenBuckets(ofProgram: program))
+                tree.buckets[direction] = maps
             }
         }
     }

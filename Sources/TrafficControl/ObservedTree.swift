@@ -35,8 +35,8 @@ struct ObservedTree {
     var hasForeignFilters = false
     /// Our filters at the hook.
     var filters: [FilterRecord] = []
-    /// The limits that each direction's eBPF filter reads.
-    var buckets: [Mitigation.Direction: [UInt64]] = [:]
+    /// The maps of each direction's eBPF filter, where they can be had.
+    var buckets: [Mitigation.Direction: TokenBuckets] = [:]
     var port = ObservedQueues()
     var ifbs: [IFBRole: ObservedIFB] = [:]
 
@@ -107,9 +107,10 @@ extension ObservedTree {
         }
         switch wanted.act {
         case nil: return true
-        case .redirect(let role):
+        case .redirect(let role, let rung):
             let target = filter.actions.lazy.compactMap(\.redirectTarget).first
             return target != nil && target == ifbs[role]?.link.index
+                && Ownership.tag(of: filter)?.rung == rung
         case .police(let asked, _):
             let held = filter.actions.compactMap(\.police)
             return held.contains {

@@ -43,26 +43,32 @@ struct Tag: Hashable, Sendable {
     var index: Int32
     /// The incident that called for it.
     var incident: UInt32
+    /// The rung of the limits.
+    var rung: Rung
     /// Whether we made the `ingress` or `clsact` qdisc and so must remove it.
     var ownsHook: Bool
 
     private static let magic: [UInt8] = Array("slc1".utf8)
 
-    init(index: Int32, incident: UInt32, ownsHook: Bool) {
+    init(index: Int32, incident: UInt32, rung: Rung, ownsHook: Bool) {
         self.index = index
         self.incident = incident
+        self.rung = rung
         self.ownsHook = ownsHook
     }
 
-    /// The 16 bytes of an action's cookie (TCA_ACT_COOKIE): magic, flags, 3 zeros, index, incident.
+    /// The 16 bytes of an action's cookie (TCA_ACT_COOKIE): magic, flags, rung, 2 zeros, index,
+    /// incident.
     var cookie: [UInt8] {
-        Self.magic + [ownsHook ? 1 : 0, 0, 0, 0] + Self.bytes(UInt32(bitPattern: index))
+        Self.magic + [ownsHook ? 1 : 0, rung.rawValue, 0, 0] + Self.bytes(UInt32(bitPattern: index))
             + Self.bytes(incident)
     }
 
     /// Nil where the cookie is not ours.
     init?(cookie: [UInt8]) {
         guard cookie.count == 16, cookie.starts(with: Self.magic) else { return nil }
+        guard let rung = Rung(rawValue: cookie[5]) else { return nil }
+        self.rung = rung
         ownsHook = cookie[4] & 1 == 1
         index = Int32(bitPattern: Self.number(cookie[8..<12]))
         incident = Self.number(cookie[12..<16])
@@ -81,7 +87,9 @@ struct Tag: Hashable, Sendable {
         guard parts.count == 6, parts[0] == "sluice", parts[1] == "1",
             let index = Int32(parts[2]), let incident = UInt32(parts[3])
         else { return nil }
-        self.init(index: index, incident: incident, ownsHook: parts[4] == "hook")
+        // A program polices; what is shaped has a redirect with a cookie beside it.
+        self.init(
+            index: index, incident: incident, rung: .police, ownsHook: parts[4] == "hook")
     }
 
     private static func bytes(_ value: UInt32) -> [UInt8] {

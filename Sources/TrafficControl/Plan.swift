@@ -3,6 +3,7 @@
 // Order: a queue tree and its ifb before the redirect that leads to it; the lanes before the limit
 // of everything else; limits that loosen a policer after the shaper stands; what is taken down goes
 // in reverse. Only what differs is written: a byte policer starts full at every write.
+import LinuxSystem
 import Mitigation
 import Netlink
 
@@ -50,8 +51,11 @@ enum Plan {
             guard case .buckets(let direction, _, let limits) = filter.match, isHeld else {
                 continue
             }
-            if observed.buckets[direction] != limits.flatMap(\.words) {
-                sets.append(.setBuckets(direction, limits))
+            switch observed.buckets[direction].flatMap({ try? $0.limits.read() }) {
+            // Maps that cannot be had are replaced, program and all.
+            case nil: puts.append(.putFilter(.port, filter))
+            case limits.flatMap(\.words): break
+            default: sets.append(.setBuckets(direction, limits))
             }
         }
         return puts + sets

@@ -9,21 +9,23 @@ enum StepFailure: Error {
     case bpf(BPFError)
     /// What is read back is not what was asked for.
     case mismatch(String)
-    /// The interface is not there any more.
+    /// The port is not there any more.
     case gone
+    /// We do not do it, and why; nothing was changed.
+    case declined(String)
 
-    /// Whether the interface is not there any more.
+    /// Whether the port is not there any more.
     var isGone: Bool { told == .gone }
 
     /// In the daemon's words: a plain no of the kernel is a refusal, all else is unknown.
     var told: TrafficControlError {
         switch self {
-        case .netlink(let error) where error.isNoInterface: .gone
         case .gone: .gone
         case .netlink(let error) where error.isAnswer: .refused(error.description)
         case .netlink(let error): .unknown(error.description)
         case .bpf(let error): .refused(error.description)
         case .mismatch(let sentence): .unknown(sentence)
+        case .declined(let sentence): .refused(sentence)
         }
     }
 
@@ -47,5 +49,16 @@ enum StepFailure: Error {
         } catch {
             throw .bpf(error)
         }
+    }
+}
+
+extension RouteSocket {
+    /// Deletes an ifb of this name, one of ours, that has no alias yet and is down: its maker ended
+    /// between the two requests. Anything else of this name stays.
+    mutating func removeUnfinishedIFB(_ name: String) throws(NetlinkError) {
+        guard let link = try link(name: Array(name.utf8)), link.kind == "ifb", link.alias == nil,
+            !link.isUp
+        else { return }
+        try deleteLink(link.index)
     }
 }

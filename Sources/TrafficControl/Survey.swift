@@ -1,35 +1,57 @@
+// What of ours stands in the kernel when the daemon starts: adopted where it belongs to a port and
+// says what it is, taken out where it does not.
+//
+// Invariant: an ifb is never deleted while a filter of ours may lead to it.
 internal import LinuxSystem
-// What of ours stands in the kernel when the daemon starts: adopted where it belongs to a port,
-// collected where it belongs to none.
 public import Mitigation
 internal import Netlink
 
 extension KernelTrafficControl {
-    /// What of ours stands on these ports, with the limits as the kernel holds them; ifbs of ours
-    /// that belong to none of them are deleted.
+    /// What of ours stands on these ports, with the limits as the kernel holds them. What of ours is
+    /// on other interfaces, or cannot be understood, is taken out.
     public mutating func survey(
         _ ports: [ControlledPort], lane: Lane
-    ) throws(TrafficControlError) -> [Found] {
-        do throws(StepFailure) {
-            try collect(keeping: Set(ports.map(\.index)))
-            var found: [Found] = []
-            for port in ports {
-                guard let each = try adopt(port, lane: lane) else { continue }
-                found.append(each)
-            }
-            return found
+    ) throws(TrafficControlError) -> Survey {
+        let links: [Link]
+        do throws(NetlinkError) {
+            links = try socket.links()
         } catch {
-            throw error.told
+            throw StepFailure.netlink(error).told
         }
+        var survey = Survey()
+        for port in ports {
+            do throws(StepFailure) {
+                guard let found = try adopt(port, lane: lane) else { continue }
+                survey.found.append(found)
+            } catch {
+                guard !isGone(port) else { continue }
+                survey.failed[port.index] = error.told.description
+            }
+        }
+        collect(links, keeping: Set(ports.map(\.index)), into: &survey)
+        return survey
     }
 
-    private mutating func collect(keeping indexes: Set<Int32>) throws(StepFailure) {
-        try StepFailure.netlinked { () throws(NetlinkError) in
-            for link in try socket.links() {
-                guard let owner = IFBRole.owner(of: link), !indexes.contains(owner.index) else {
-                    continue
+    /// Takes ours out of interfaces that are not watched: first what leads to an ifb, then the ifb.
+    private mutating func collect(
+        _ links: [Link], keeping watched: Set<Int32>, into survey: inout Survey
+    ) {
+        for ifb in links {
+            guard let owner = IFBRole.owner(of: ifb)?.index, !watched.contains(owner) else {
+                continue
+            }
+            do throws(StepFailure) {
+                if let link = links.first(where: { $0.index == owner }) {
+                    let port = ControlledPort(
+                        index: owner, name: PortName(bytes: link.name), mtu: link.mtu)
+                    try reconcile(nil, on: port)
+                } else {
+                    try StepFailure.netlinked { () throws(NetlinkError) in
+                        try socket.deleteLink(ifb.index)
+                    }
                 }
-                try socket.deleteLink(link.index)
+            } catch {
+                survey.failed[owner] = error.told.description
             }
         }
     }
@@ -37,50 +59,46 @@ extension KernelTrafficControl {
     private mutating func adopt(
         _ port: ControlledPort, lane: Lane
     ) throws(StepFailure) -> Found? {
-        let observed: ObservedTree
-        do throws(StepFailure) {
-            observed = try socket.observe(port)
-        } catch {
-            guard error.isGone else { throw error }
-            return nil
-        }
+        let observed = try socket.observe(port)
         guard !observed.isEmpty else { return nil }
-        let tag = observed.filters.lazy.compactMap(Ownership.tag(of:)).first
         let from = observed.limit(.from)
         let to = observed.limit(.to)
+        // Filters without a limit that can be read: a redirect to nowhere, lanes alone.
+        let hasUnreadable =
+            (from == nil && observed.filters.contains { $0.parent == .clsactIngress })
+            || (to == nil && observed.filters.contains { $0.parent == .clsactEgress })
+        guard !hasUnreadable, from != nil || to != nil else {
+            try reconcile(nil, on: port)
+            return nil
+        }
+        let tags = observed.filters.compactMap(Ownership.tag(of:))
+        let isShaped = from?.delay != nil || to?.delay != nil
         let limits = Limits(
-            rung: from?.delay != nil || to?.delay != nil ? .shape : .police,
-            incident: tag?.incident ?? 0, from: from, to: to, lane: lane)
+            rung: tags.map(\.rung).max() ?? (isShaped ? .shape : .police),
+            incident: tags.first?.incident ?? 0, from: from, to: to, lane: lane)
         installed[port.index] = Installed(
             limits: limits, ifbs: observed.ifbs.mapValues(\.link.index),
-            buckets: observed.adoptedBuckets,
-            site: Site(hook: observed.hook ?? .ingress, ownsRoot: observed.ownsRoot))
+            buckets: observed.buckets,
+            site: Site(hook: observed.hook ?? .ingress, ownsRoot: observed.ownsRoot),
+            ownsHook: observed.ownsHook)
         return Found(port: port, limits: limits)
     }
 }
 
 extension ObservedTree {
-    /// The maps of the eBPF policers that stand.
-    var adoptedBuckets: [Mitigation.Direction: TokenBuckets] {
-        var maps: [Mitigation.Direction: TokenBuckets] = [:]
-        for filter in filters {
-            guard let program = filter.bpfProgramID else { continue }
-            let direction: Mitigation.Direction = filter.parent == .clsactEgress ? .to : .from
-            maps[direction] = try? TokenBuckets(ofProgram: program)
-        }
-        return maps
-    }
-
-    /// The limit that stands in a direction, from the queue tree if there is one, else from the
-    /// policers.
+    /// The limit that stands in a direction: the queue's where a filter leads to it, else the
+    /// policers'.
     func limit(_ direction: Mitigation.Direction) -> Limit? {
-        let role: IFBRole = direction == .from ? .from : .to
-        if let ifb = ifbs[role] { return ifb.queues.limit }
-        if direction == .to, port.ourRoot != nil { return port.limit }
         let parent = direction == .from ? Handle.clsactIngress : .clsactEgress
-        let police = filters.filter {
-            $0.parent == parent && $0.preference == FrameLane.general.preference
-        }.flatMap(\.actions).compactMap(\.police)
+        let ours = filters.filter { $0.parent == parent }
+        if ours.contains(where: { $0.actions.contains { $0.redirectTarget != nil } }) {
+            let role: IFBRole = direction == .from ? .from : .to
+            guard let ifb = ifbs[role], ifb.link.isUp else { return nil }
+            return ifb.queues.limit
+        }
+        if direction == .to, port.ourRoot != nil { return port.limit }
+        let police = ours.filter { $0.preference == FrameLane.general.preference }
+            .flatMap(\.actions).compactMap(\.police)
         if let packets = police.lazy.compactMap(\.packetsPerSecond).first,
             let bytes = police.lazy.compactMap(\.bytesPerSecond).first
         {
@@ -88,8 +106,8 @@ extension ObservedTree {
                 cap: Cap(
                     packets: PacketRate(perSecond: packets), bits: BitRate(bytesPerSecond: bytes)))
         }
-        return buckets[direction].flatMap(TokenBucketLimits.cap(ofLane: .general))
-            .map { Limit(cap: $0) }
+        return buckets[direction].flatMap { try? $0.limits.read() }
+            .flatMap(TokenBucketLimits.cap(ofLane: .general)).map { Limit(cap: $0) }
     }
 }
 

@@ -7,6 +7,8 @@ import Mitigation
 final class TokenBuckets {
     let limits: BPFArray
     let state: BPFArray
+    /// The program that reads them; nil until it is seen in the kernel.
+    private var program: UInt32?
 
     private static let limitsSize = TokenBucketLayout.lanes * 8 * TokenBucketLayout.limitWords
     private static let stateSize = TokenBucketLayout.lanes * 8 * TokenBucketLayout.stateWords
@@ -24,6 +26,15 @@ final class TokenBuckets {
             name: TokenBucketLayout.limitsName, ofProgram: identifier, valueSize: Self.limitsSize)
         state = try BPFArray(
             name: TokenBucketLayout.stateName, ofProgram: identifier, valueSize: Self.stateSize)
+        program = identifier
+    }
+
+    /// Whether these are the maps of the program `identifier`. New maps belong to the program with
+    /// which they were put, which is the first that is seen after.
+    func serves(_ identifier: UInt32) -> Bool {
+        let own = program ?? identifier
+        program = own
+        return own == identifier
     }
 
     /// What each lane has counted, in the order of `FrameLane`.

@@ -62,6 +62,17 @@ public struct Found: Hashable, Sendable {
     }
 }
 
+/// What was found at start.
+public struct Survey: Hashable, Sendable {
+    /// The ports on which limits of ours stand.
+    public var found: [Found] = []
+    /// The interfaces, by index, that could not be looked at or cleaned, each with a sentence.
+    public var failed: [Int32: String] = [:]
+
+    /// Nothing found.
+    public init() {}
+}
+
 /// The counters of a link of ours, by interface index, from the last poll.
 public typealias LinkCounters = (Int32) -> (received: DeliveredCounters, sent: DeliveredCounters)?
 
@@ -89,13 +100,14 @@ public protocol TrafficControl: ~Copyable {
     /// Takes the port's link down or up (`ip link set dev PORT down`).
     mutating func setLink(_ port: ControlledPort, up: Bool) throws(TrafficControlError)
 
-    /// What of ours stands on these ports; ifbs of ours that belong to none of them are deleted.
+    /// What of ours stands on these ports. What of ours is on other interfaces, or cannot be
+    /// understood, is taken out.
     /// `lane` is what found limits are taken to leave open.
     mutating func survey(
         _ ports: [ControlledPort], lane: Lane
-    ) throws(TrafficControlError) -> [Found]
+    ) throws(TrafficControlError) -> Survey
 
-    /// Forgets a port that is gone, and deletes its ifbs.
+    /// Forgets a port that is gone, and deletes its ifbs. Does nothing where nothing stood on it.
     mutating func forget(_ port: ControlledPort)
 
     /// How the port's limits are held: `act_police`, `ebpf`, `ifb+tbf+netem` …; nil without limits.

@@ -30,7 +30,8 @@ struct WantedFilter: Hashable, Sendable {
     enum Act: Hashable, Sendable {
         /// Drops what exceeds; what conforms goes on to the next filter.
         case police(PolicerParameters, overheadBytes: UInt16)
-        case redirect(IFBRole)
+        /// To the ifb; carries the rung, since only the queues tell shape from tighten.
+        case redirect(IFBRole, Rung)
     }
 
     var parent: Handle
@@ -89,7 +90,8 @@ struct WantedTree: Hashable, Sendable {
     ) {
         incident = limits.incident
         let maker = TreeMaker(
-            lane: limits.lane, mtu: port.mtu, policer: policer, hasNetem: hasNetem)
+            rung: limits.rung, lane: limits.lane, mtu: port.mtu, policer: policer,
+            hasNetem: hasNetem)
         if let limit = limits.from {
             let (filters, tree) = maker.hooked(limit, direction: .from)
             self.filters += filters
@@ -111,6 +113,7 @@ struct WantedTree: Hashable, Sendable {
 
 /// Makes the parts of a tree.
 struct TreeMaker {
+    let rung: Rung
     let lane: Lane
     let mtu: UInt32
     let policer: Policer
@@ -125,7 +128,7 @@ struct TreeMaker {
         let classifier = FrameClassifier(direction: direction, tcpPorts: lane.tcpPorts)
         let redirect = WantedFilter(
             parent: parent, preference: FrameLane.general.preference,
-            match: .classic(classifier.classicProgram(for: .general)), act: .redirect(role))
+            match: .classic(classifier.classicProgram(for: .general)), act: .redirect(role, rung))
         switch policer {
         case .actPolice:
             var filters = [FrameLane.management, .neighbour].map { lane in

@@ -48,8 +48,10 @@ import Testing
 
     /// Guards against: taking a stranger's action for ours, and not knowing our own.
     @Test func tagsComeBack() throws {
-        let tag = Tag(index: 12, incident: 0xdead_beef, ownsHook: true)
+        let tag = Tag(index: 12, incident: 0xdead_beef, rung: .police, ownsHook: true)
         #expect(Tag(cookie: tag.cookie) == tag)
+        let tight = Tag(index: 1, incident: 1, rung: .tighten, ownsHook: false)
+        #expect(Tag(cookie: tight.cookie) == tight)
         #expect(tag.cookie.count == 16)
         #expect(Tag(cookie: Array("slc1".utf8)) == nil)
         #expect(Tag(cookie: [UInt8](repeating: 0, count: 16)) == nil)

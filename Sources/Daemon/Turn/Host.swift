@@ -18,6 +18,9 @@ package protocol Host: ~Copyable {
     /// What changed, oldest first; never waits for an event.
     mutating func takeChanges(_ body: (HostChange) -> Void) throws(NetlinkError)
 
+    /// The next `takeChanges` begins with all interfaces.
+    mutating func listAgain()
+
     /// The counters of every interface. `body` gets the interface index and its counters.
     mutating func poll(_ body: (Int32, LinkStatistics) -> Void) throws(NetlinkError)
 
@@ -68,6 +71,8 @@ package struct KernelHost: Host, ~Copyable {
         body(.all(try socket.links()))
         needsAll = false
     }
+
+    package mutating func listAgain() { needsAll = true }
 
     package mutating func poll(_ body: (Int32, LinkStatistics) -> Void) throws(NetlinkError) {
         try poller.poll(body)

@@ -133,10 +133,11 @@ package struct PortTable: Sendable {
         return slot
     }
 
-    /// Whether the interface is the one that was known at its index: the same kind and address.
-    func isSame(_ link: Link) -> Bool {
+    /// Whether the interface is the one that was known at its index: of the same kind and, where
+    /// events may have been lost, with the same address.
+    func isSame(_ link: Link, byAddress: Bool) -> Bool {
         guard let slot = slot(of: link.index), let known = watched[slot]?.link else { return true }
-        return known.kind == link.kind
+        return known.kind == link.kind && (!byAddress || known.address == link.address)
     }
 
     /// The next identity at an index.

@@ -61,11 +61,22 @@ package struct Turn<Machine: Host & ~Copyable, Control: TrafficControl & ~Copyab
     private var actions: [Action] = []
     private var defaultRoutes: Set<Int32> = []
     private var routesReadAt: Instant?
+    /// The list of interfaces was read, and what stands on them looked at.
+    private var hasListed = false
+    private var hasSurveyed = false
+    private var surveyedAt: Instant?
+    /// Ports that no class claims any more, with something of ours still on them.
+    private var leaving: Set<Int32> = []
+    /// When the present round of measurements began, and the ports that it has still to see.
     private var measuredAt: Instant?
+    private var unmeasured: [Engine.Slot] = []
     private var interruptions = 0
 
     /// Mitigated ports are looked at and measured this often.
     private static var measureInterval: Duration { .seconds(1) }
+    /// Each port costs a few requests, any of which may wait for the kernel's lock: at most this many
+    /// ports are looked at in one turn.
+    private static var measuredInATurn: Int { 8 }
     /// The default routes are read this often.
     private static var routesInterval: Duration { .seconds(10) }
 
@@ -84,18 +95,30 @@ package struct Turn<Machine: Host & ~Copyable, Control: TrafficControl & ~Copyab
     /// Lists the interfaces and adopts what of ours stands on them. Once, before the first `run`.
     package mutating func start(now: Instant) {
         takeChanges(now: now)
+        survey(now: now)
+    }
+
+    /// Adopts what stands; what could not be looked at is looked at again in a second. Only with the
+    /// interfaces listed: an ifb whose port is not known yet would else be taken for nobody's.
+    private mutating func survey(now: Instant) {
+        guard hasListed, !hasSurveyed else { return }
+        if let last = surveyedAt, now.since(last) < Self.measureInterval { return }
+        surveyedAt = now
         let ports = table.watched.values.map(\.controlled).sorted { $0.index < $1.index }
         do throws(TrafficControlError) {
-            let found = try control.survey(ports, lane: engine.policy.lane)
-            for each in found {
+            let survey = try control.survey(ports, lane: engine.policy.lane)
+            for each in survey.found {
                 guard let slot = table.slot(of: each.port.index) else { continue }
                 // We only take down the link of a port that is tightened.
                 let isDown =
-                    each.limits.from?.delay != nil && table.watched[slot]?.link.isUp == false
-                engine.adopt(
-                    slot, each.limits, linkIsDown: isDown, now: now, into: &actions)
+                    each.limits.rung == .tighten && table.watched[slot]?.link.isUp == false
+                engine.adopt(slot, each.limits, linkIsDown: isDown, now: now, into: &actions)
             }
-            if !found.isEmpty { output.notes.append(.adopted(found.count)) }
+            if !survey.found.isEmpty { output.notes.append(.adopted(survey.found.count)) }
+            hasSurveyed = survey.failed.isEmpty
+            for (index, sentence) in survey.failed {
+                output.notes.append(.surveyFailed("interface \(index): \(sentence)"))
+            }
         } catch {
             output.notes.append(.surveyFailed(error.description))
         }
@@ -105,11 +128,13 @@ package struct Turn<Machine: Host & ~Copyable, Control: TrafficControl & ~Copyab
     /// One turn at the moment `now`; `clock` gives the moment at which the counters arrived.
     package mutating func run(now: Instant, clock: () -> Instant) {
         takeChanges(now: now)
+        survey(now: now)
         poll(clock: clock)
         let decided = clock()
         engine.finishPoll(now: decided, into: &actions)
         carryOut(now: decided)
         measure(now: decided)
+        for index in leaving { leave(index, now: decided) }
         polls += 1
     }
 
@@ -120,7 +145,13 @@ package struct Turn<Machine: Host & ~Copyable, Control: TrafficControl & ~Copyab
         if routesReadAt.map({ now.since($0) >= Self.routesInterval }) ?? true {
             routesReadAt = now
             // Kept as they were where they cannot be read.
-            if let routes = try? machine.defaultRouteInterfaces() { defaultRoutes = routes }
+            if let routes = try? machine.defaultRouteInterfaces(), routes != defaultRoutes {
+                let changed = routes.symmetricDifference(defaultRoutes)
+                defaultRoutes = routes
+                for port in table.watched.values where changed.contains(port.port.id.index) {
+                    appear(port.link, now: now)
+                }
+            }
         }
         do throws(NetlinkError) {
             var changes: [HostChange] = []
@@ -139,17 +170,23 @@ package struct Turn<Machine: Host & ~Copyable, Control: TrafficControl & ~Copyab
         case .all(let links):
             let present = Set(links.map(\.index))
             for index in table.indexes where !present.contains(index) { vanish(index, now: now) }
-            for link in links { appear(link, now: now) }
+            for link in links {
+                // Whatever came and went unseen: another address is another interface.
+                if !table.isSame(link, byAddress: true) { vanish(link.index, now: now) }
+                appear(link, now: now)
+            }
+            hasListed = true
         }
     }
 
     private mutating func appear(_ link: Link, now: Instant) {
         // Another interface at a known index: the old one is gone.
-        if !table.isSame(link) { vanish(link.index, now: now) }
+        if !table.isSame(link, byAddress: false) { vanish(link.index, now: now) }
+        leaving.remove(link.index)
         let match = names.match(PortName(bytes: link.name))
         let isOurs = isOwnIFB(link)
         guard let match, !isOurs else {
-            if table.slot(of: link.index) != nil { leave(link.index, now: now) }
+            guard table.slot(of: link.index) == nil else { return leave(link.index, now: now) }
             table.note(link, isOurs: isOurs)
             return
         }
@@ -163,18 +200,26 @@ package struct Turn<Machine: Host & ~Copyable, Control: TrafficControl & ~Copyab
     }
 
     private mutating func vanish(_ index: Int32, now: Instant) {
+        leaving.remove(index)
         guard let gone = table.remove(index) else { return }
         engine.vanish(gone.port.id, now: now, into: &actions)
         control.forget(gone.controlled)
         carryOut(now: now)
     }
 
-    /// A port that no class claims any more, by a rename or a new configuration: what is on it is
-    /// taken out first.
+    /// A port that no class claims any more, by a rename or a new configuration, is watched until
+    /// what is on it is taken out: its redirect must not outlive its ifb.
     private mutating func leave(_ index: Int32, now: Instant) {
         guard let slot = table.slot(of: index), let port = table.watched[slot] else { return }
         if engine.release(port.port.id, now: now, into: &actions) { carryOut(now: now) }
+        let view = engine.view(slot)
+        guard view.rung == .normal, view.limits == nil || view.mode == .observe else {
+            leaving.insert(index)
+            return
+        }
+        leaving.remove(index)
         vanish(index, now: now)
+        table.note(port.link, isOurs: false)
     }
 
     // MARK: The poll
@@ -281,19 +326,25 @@ package struct Turn<Machine: Host & ~Copyable, Control: TrafficControl & ~Copyab
 
     // MARK: Measuring
 
-    /// Looks at all mitigated ports once a second: whether all of ours stands, and what gets through.
+    /// Looks at all mitigated ports once a second, a few in each turn: whether all of ours stands,
+    /// and what gets through.
     private mutating func measure(now: Instant) {
         guard engine.mitigatedCount > 0 else { return }
-        if let last = measuredAt, now.since(last) < Self.measureInterval { return }
-        measuredAt = now
-        let limited = table.watched.filter { slot, _ in
-            let view = engine.view(slot)
-            return view.limits != nil && view.mode == .enforce
+        if unmeasured.isEmpty {
+            if let last = measuredAt, now.since(last) < Self.measureInterval { return }
+            measuredAt = now
+            unmeasured = table.watched.keys.filter { slot in
+                let view = engine.view(slot)
+                return view.limits != nil && view.mode == .enforce
+            }
         }
-        guard !limited.isEmpty else { return }
-        let repairs = control.repair(limited.values.map(\.controlled))
+        let slots = unmeasured.suffix(Self.measuredInATurn)
+        unmeasured.removeLast(slots.count)
+        let ports = slots.compactMap { slot in table.watched[slot].map { (slot, $0) } }
+        guard !ports.isEmpty else { return }
+        let repairs = control.repair(ports.map(\.1.controlled))
         let links = table.ifbCounters
-        for (slot, port) in limited {
+        for (slot, port) in ports {
             note(repairs[port.port.id.index], of: port, at: slot)
             measure(port, at: slot, links, now: now)
         }
@@ -337,7 +388,9 @@ package struct Turn<Machine: Host & ~Copyable, Control: TrafficControl & ~Copyab
     package mutating func replace(policy: Policy, names: PortNames, now: Instant) {
         self.names = names
         engine.replace(policy: policy, now: now)
-        for port in table.watched.values { appear(port.link, now: now) }
+        // Interfaces that no pattern claimed before are in the list too.
+        machine.listAgain()
+        takeChanges(now: now)
     }
 
     /// Takes out what is on a port (escaped name), or on all.
@@ -392,7 +445,14 @@ extension WatchedPort {
                 from: Load(from: measured.fromLane, to: new.fromLane, seconds: seconds),
                 to: Load(from: measured.toLane, to: new.toLane, seconds: seconds))
         }
+        let dropped = measured.toDropped
         measured = new
+        // A queue that drains is no drop taken back.
+        if let dropped, let latest = new.toDropped {
+            measured.toDropped = DeliveredCounters(
+                packets: max(dropped.packets, latest.packets),
+                bytes: max(dropped.bytes, latest.bytes))
+        }
         measuredAt = now
     }
 }
