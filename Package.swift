@@ -100,7 +100,7 @@ let package = Package(
             swiftSettings: strict),
         .executableTarget(
             name: "sluice-demo", dependencies: ["ControlAPI", "Lab"], path: "Tests/Demo",
-            swiftSettings: strict),
+            exclude: ["demo.svg"], swiftSettings: strict),
 
         // The pure lane.
         .testTarget(name: "MitigationTests", dependencies: ["Mitigation"], swiftSettings: strict),

@@ -94,7 +94,7 @@ import Testing
             flood.stop()
             try stage.wait(for: "normal", of: rogue.name, within: .seconds(15))
             #expect(stage.rungs(of: rogue.name) == ["police", "shape", "police", "normal"])
-            let left = try Snapshot().difference(from: before)
+            let left = try Snapshot.settledDifference(from: before)
             #expect(left == [])
             _ = try stage.daemon.stop()
         }
@@ -127,7 +127,7 @@ import Testing
                 DaemonProcess.binary("sluicectl"), "release", "--all", "--socket", again.socket)
             #expect(output.contains(rogue.name))
             #expect(try again.port(rogue.name)?.rung == "normal")
-            let left = try Snapshot().difference(from: before)
+            let left = try Snapshot.settledDifference(from: before)
             #expect(left == [])
             _ = try again.stop()
         }

@@ -21,7 +21,8 @@ struct Stage: ~Copyable {
     /// lines of TOML that come after.
     init(
         outside: Station.Inside = .sink, police: Int = 60, shape: Int = 60, tighten: Int = 60,
-        calm: Int = 2, settings: String = "", prepare: (Host) throws -> Void = { _ in }
+        calm: Int = 2, settings: String = "", mode: String = "enforce",
+        prepare: (Host) throws -> Void = { _ in }
     ) throws {
         let folder = try ScratchFolder()
         let host = try Host(outside: outside)
@@ -29,6 +30,7 @@ struct Stage: ~Copyable {
         let socket = folder.file("sluiced.sock")
         let config = try folder.write(
             """
+            mode = "\(mode)"
             [poll]
             grace = "0s"
             [target]

@@ -67,6 +67,18 @@ public struct Snapshot: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
+    /// The lines in which the present state still differs from an earlier one after at most two
+    /// seconds: the kernel frees the actions of a deleted filter a moment later (tcf_queue_work).
+    ///
+    /// - Throws: `LabError` with the tool's sentence.
+    public static func settledDifference(from earlier: Snapshot) throws(LabError) -> [String] {
+        let deadline = Moment.now + .seconds(2)
+        while true {
+            let difference = try Snapshot().difference(from: earlier)
+            guard !difference.isEmpty, Moment.now < deadline else { return difference }
+        }
+    }
+
     /// The devices that can have filters or classes: those with any but a default qdisc.
     private static func devicesWithMore(in qdiscs: String) -> [String] {
         var devices: [String] = []

@@ -183,7 +183,7 @@ private let policers: [Policer] = {
                     }
                     #expect(try Snapshot() != before)
                     try scene.control.apply(nil, to: scene.port)
-                    let difference = try Snapshot().difference(from: before)
+                    let difference = try Snapshot.settledDifference(from: before)
                     #expect(difference == [], "\(foreign), \(policer), after \(last) rungs")
                 }
                 scene.vm.close()

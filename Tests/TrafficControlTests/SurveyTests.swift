@@ -80,7 +80,7 @@ import Testing
                 let difference = try Snapshot().difference(from: standing)
                 #expect(difference == [])
                 try control.apply(nil, to: remains.port)
-                let left = try Snapshot().difference(from: remains.before)
+                let left = try Snapshot.settledDifference(from: remains.before)
                 #expect(left == [])
             }
         }
@@ -96,7 +96,7 @@ import Testing
             let survey = try control.survey([remains.port], lane: Self.lane)
             #expect(survey.found.isEmpty && survey.failed.isEmpty)
             #expect(try remains.reaches())
-            let left = try Snapshot().difference(from: remains.before)
+            let left = try Snapshot.settledDifference(from: remains.before)
             #expect(left == [])
         }
     }
@@ -109,7 +109,7 @@ import Testing
             let survey = try control.survey([], lane: Self.lane)
             #expect(survey.found.isEmpty && survey.failed.isEmpty)
             #expect(try remains.reaches())
-            let left = try Snapshot().difference(from: remains.before)
+            let left = try Snapshot.settledDifference(from: remains.before)
             #expect(left == [])
         }
     }
@@ -157,7 +157,7 @@ import Testing
                 try control.apply(victim, to: port)
             }
             #expect(error?.description.contains("another's") == true)
-            let left = try Snapshot().difference(from: before)
+            let left = try Snapshot.settledDifference(from: before)
             #expect(left == [])
         }
     }
