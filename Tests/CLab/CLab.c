@@ -59,7 +59,10 @@ int clab_unshare_network(void) {
 
 int clab_unshare_network_and_sysfs(void) {
     if (unshare(CLONE_NEWNS) < 0) return -1;
-    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) return -1;
+    // In a chroot the root is no mount of its own: then /sys, which is one, is made private alone.
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 &&
+        (errno != EINVAL || mount(NULL, "/sys", NULL, MS_REC | MS_PRIVATE, NULL) < 0))
+        return -1;
     if (clab_unshare_network() < 0) return -1;
     if (mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0) return -1;
     // Absent where the kernel has no bpf(2): then nobody asks for it either.

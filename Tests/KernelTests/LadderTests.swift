@@ -47,6 +47,10 @@ import Testing
             #expect(stage.daemon.lines.contains { $0.contains("detail=exited(0)") })
             #expect(try Tool.run("ls", "/tmp").contains("sluice-stopped-vm-1-vm-1-00aa"))
             #expect(stage.rungs(of: rogue.name) == ["police", "shape", "tighten", "shutdown"])
+            // Somebody starts it again.
+            try rogue.setUp(true)
+            try stage.daemon.line(with: "event=repaired ", within: .seconds(5))
+            #expect(try !rogue.isUp())
             flood.stop()
             _ = try stage.daemon.stop()
         }

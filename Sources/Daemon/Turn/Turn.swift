@@ -279,6 +279,7 @@ package struct Turn<Machine: Host & ~Copyable, Control: TrafficControl & ~Copyab
                 try control.setLink(port.controlled, up: !isDown)
             }
             note(outcome, of: id)
+            if outcome == .done { noteLink(of: id, isUp: !isDown) }
             if isDown, outcome == .done {
                 let incident = table.slot(of: id.index).flatMap { engine.view($0).incident }
                 output.stops.append(
@@ -314,6 +315,12 @@ package struct Turn<Machine: Host & ~Copyable, Control: TrafficControl & ~Copyab
         }
     }
 
+    /// What we did to a link, before its notification comes.
+    private mutating func noteLink(of id: PortID, isUp: Bool) {
+        guard let slot = table.slot(of: id.index) else { return }
+        table.update(slot) { $0.link.flags = isUp ? $0.link.flags | 1 : $0.link.flags & ~1 }
+    }
+
     private mutating func forgetMeasurements(of id: PortID) {
         guard let slot = table.slot(of: id.index) else { return }
         table.update(slot) { port in
@@ -346,6 +353,7 @@ package struct Turn<Machine: Host & ~Copyable, Control: TrafficControl & ~Copyab
         let links = table.ifbCounters
         for (slot, port) in ports {
             note(repairs[port.port.id.index], of: port, at: slot)
+            if port.link.isUp, engine.view(slot).rung == .shutDown { keepDown(port, at: slot) }
             measure(port, at: slot, links, now: now)
         }
     }
@@ -363,6 +371,18 @@ package struct Turn<Machine: Host & ~Copyable, Control: TrafficControl & ~Copyab
                 output.notes.append(.damaged(port.port.name, error.description))
             }
             table.update(slot) { $0.problem = error.description }
+        }
+    }
+
+    /// Somebody set the link of a port up that is shut down: libvirt does with a VM that it starts
+    /// again. Once a round, so that a fight costs each side a request a second.
+    private mutating func keepDown(_ port: WatchedPort, at slot: Engine.Slot) {
+        do throws(TrafficControlError) {
+            try control.setLink(port.controlled, up: false)
+            noteLink(of: port.port.id, isUp: false)
+            output.notes.append(.repaired(port.port.name, "the link was set up; it is down again"))
+        } catch {
+            note(.failed(error), of: port, at: slot)
         }
     }
 
