@@ -111,7 +111,7 @@ enum KernelProbe {
         do throws(NetlinkError) {
             return try body()
         } catch {
-            return error.description
+            return error.kernelSentence ?? error.description
         }
     }
 }

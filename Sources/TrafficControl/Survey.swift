@@ -19,7 +19,8 @@ extension KernelTrafficControl {
             throw StepFailure.netlink(error).told
         }
         var survey = Survey()
-        for port in ports {
+        // What is held by now needs no look: a survey may come again after others failed.
+        for port in ports where installed[port.index] == nil {
             do throws(StepFailure) {
                 guard let found = try adopt(port, lane: lane) else { continue }
                 survey.found.append(found)

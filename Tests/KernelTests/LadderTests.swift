@@ -118,9 +118,9 @@ import Testing
                 Flood(to: Host.outside, packetsPerSecond: Stage.floodRate, duration: .seconds(20)))
             try stage.wait(for: "shape", of: rogue.name, within: .seconds(10))
             flood.stop()
-            let enforced = try Snapshot()
+            let enforced = try Snapshot.settled()
             #expect(try stage.daemon.stop() == .exited(0))
-            let afterStop = try Snapshot().difference(from: enforced)
+            let afterStop = try Snapshot.settledDifference(from: enforced)
             #expect(afterStop == [])
 
             let again = try DaemonProcess(

@@ -79,6 +79,21 @@ public struct Snapshot: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
+    /// A picture in which nothing is on its way out any more: two that were taken 100 ms apart agree.
+    ///
+    /// - Throws: `LabError` with the tool's sentence, or where it does not settle within two seconds.
+    public static func settled() throws(LabError) -> Snapshot {
+        let deadline = Moment.now + .seconds(2)
+        var last = try Snapshot()
+        while Moment.now < deadline {
+            measure(for: .milliseconds(100))
+            let next = try Snapshot()
+            guard next != last else { return next }
+            last = next
+        }
+        throw LabError("a picture of traffic control", detail: "it goes on changing")
+    }
+
     /// The devices that can have filters or classes: those with any but a default qdisc.
     private static func devicesWithMore(in qdiscs: String) -> [String] {
         var devices: [String] = []

@@ -241,7 +241,7 @@ private let policers: [Policer] = {
             try Tool.run(
                 "ip", "link", "add", "ifb-f\(scene.port.index)", "type", "bridge")
             try scene.control.apply(limits(.police, from: 1_000), to: scene.port)
-            let policed = try Snapshot()
+            let policed = try Snapshot.settled()
             let shape = limits(.shape, from: 1_000, delay: .milliseconds(200))
             let error = #expect(throws: TrafficControlError.self) {
                 try scene.control.apply(shape, to: scene.port)

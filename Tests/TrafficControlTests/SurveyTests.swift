@@ -63,7 +63,7 @@ import Testing
         for rungs in [[Self.police], [Self.police, Self.shape], [Self.shape, Self.tighten]] {
             try await Namespace.run {
                 let remains = try Remains(rungs)
-                let standing = try Snapshot()
+                let standing = try Snapshot.settled()
                 var control = try KernelTrafficControl.open(TrafficControlSettings())
                 let survey = try control.survey([remains.port], lane: Self.lane)
                 let found = try #require(survey.found.first)

@@ -172,7 +172,7 @@ package struct Turn<Machine: Host & ~Copyable, Control: TrafficControl & ~Copyab
             for index in table.indexes where !present.contains(index) { vanish(index, now: now) }
             for link in links {
                 // Whatever came and went unseen: another address is another interface.
-                if !table.isSame(link, byAddress: true) { vanish(link.index, now: now) }
+                if !table.isSame(link, byAddress: true) { leave(link.index, now: now) }
                 appear(link, now: now)
             }
             hasListed = true
@@ -180,8 +180,8 @@ package struct Turn<Machine: Host & ~Copyable, Control: TrafficControl & ~Copyab
     }
 
     private mutating func appear(_ link: Link, now: Instant) {
-        // Another interface at a known index: the old one is gone.
-        if !table.isSame(link, byAddress: false) { vanish(link.index, now: now) }
+        // Another interface at a known index: what stood on the old one is taken out, ifbs and all.
+        if !table.isSame(link, byAddress: false) { leave(link.index, now: now) }
         leaving.remove(link.index)
         let match = names.match(PortName(bytes: link.name))
         let isOurs = isOwnIFB(link)
