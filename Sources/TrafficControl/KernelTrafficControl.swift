@@ -178,8 +178,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         _ limits: Limits?, on port: ControlledPort
     ) throws(StepFailure) -> Int {
         let held = installed[port.index]
-        let buckets = held?.buckets ?? [:]
-        var observed = try socket.observe(port, Known(buckets: buckets))
+        var observed = try socket.observe(port, Known(buckets: held?.buckets ?? [:]))
         // A hook of ours whose filters somebody flushed says no longer that it is ours.
         if held?.ownsHook == true, observed.filters.isEmpty, !observed.hasForeignFilters {
             observed.ownsHook = observed.hook != nil
@@ -195,7 +194,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
                 index: port.index, incident: wanted.incident, rung: limits?.rung ?? .normal,
                 ownsHook: ownsHook),
             ifbs: observed.ifbs.mapValues(\.link.index),
-            buckets: buckets.isEmpty ? observed.buckets : buckets)
+            buckets: observed.buckets)
         do throws(StepFailure) {
             for step in steps { try execution.run(step, on: &socket) }
             if !steps.isEmpty {

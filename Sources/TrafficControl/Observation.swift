@@ -32,16 +32,17 @@ extension RouteSocket {
     private mutating func observation(
         of port: ControlledPort, _ known: Known
     ) throws(StepFailure) -> ObservedTree? {
-        let found = try StepFailure.netlinked { () throws(NetlinkError) -> (Link, ObservedTree?)? in
-            guard let link = try link(index: port.index) else { return nil }
+        let link = try StepFailure.netlinked { () throws(NetlinkError) -> Link? in
+            try self.link(index: port.index)
+        }
+        guard let link else { throw .gone }
+        return try StepFailure.netlinked { () throws(NetlinkError) -> ObservedTree? in
             let qdiscs =
                 if let qdiscs = known.qdiscs { qdiscs } else {
                     Dictionary(grouping: try self.qdiscs(), by: \.index)
                 }
-            return (link, try tree(of: link, qdiscs, known.buckets))
+            return try tree(of: link, qdiscs, known.buckets)
         }
-        guard let (_, tree) = found else { throw .gone }
-        return tree
     }
 
     private mutating func tree(

@@ -14,9 +14,6 @@ enum StepFailure: Error {
     /// We do not do it, and why; nothing was changed.
     case declined(String)
 
-    /// Whether the port is not there any more.
-    var isGone: Bool { told == .gone }
-
     /// In the daemon's words: a plain no of the kernel is a refusal, all else is unknown.
     var told: TrafficControlError {
         switch self {

@@ -87,10 +87,7 @@ import Testing
     @Test(.needs(.ifb, .tbf, .clsact)) func comesDownAndLeavesNothing() async throws {
         try await Namespace.run {
             let stage = try Stage(police: 2, shape: 60, calm: 2)
-            let rogue = try stage.host.start(vm: 1)
-            try wait(for: "the port", within: .seconds(5)) {
-                try stage.daemon.port(rogue.name) != nil
-            }
+            let rogue = try stage.startWatched(vm: 1)
             let before = try Snapshot()
             let flood = try rogue.flood(
                 Flood(to: Host.outside, packetsPerSecond: Stage.floodRate, duration: .seconds(20)))
@@ -109,10 +106,7 @@ import Testing
     @Test(.needs(.ifb, .tbf, .clsact)) func survivesARestartAndIsReleased() async throws {
         try await Namespace.run {
             let stage = try Stage(police: 1, calm: 60)
-            let rogue = try stage.host.start(vm: 1)
-            try wait(for: "the port", within: .seconds(5)) {
-                try stage.daemon.port(rogue.name) != nil
-            }
+            let rogue = try stage.startWatched(vm: 1)
             let before = try Snapshot()
             let flood = try rogue.flood(
                 Flood(to: Host.outside, packetsPerSecond: Stage.floodRate, duration: .seconds(20)))

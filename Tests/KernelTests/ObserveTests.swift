@@ -10,10 +10,7 @@ import Testing
     @Test(.needs(.ifb, .tbf, .clsact)) func observesThenIsArmed() async throws {
         try await Namespace.run {
             let stage = try Stage(police: 1, shape: 60, settings: "", mode: "observe")
-            let rogue = try stage.host.start(vm: 1)
-            try wait(for: "the port", within: .seconds(5)) {
-                try stage.daemon.port(rogue.name) != nil
-            }
+            let rogue = try stage.startWatched(vm: 1)
             let before = try Snapshot()
             let flood = try rogue.flood(
                 Flood(to: Host.outside, packetsPerSecond: Stage.floodRate, duration: .seconds(40)))

@@ -56,6 +56,15 @@ struct Stage: ~Copyable {
         self.host = host
     }
 
+    /// Starts a VM, and waits until the daemon watches its port.
+    func startWatched(vm number: UInt16) throws -> Station {
+        let vm = try host.start(vm: number)
+        try Lab.wait(for: "the port", within: .seconds(5)) {
+            try daemon.port(vm.name) != nil
+        }
+        return vm
+    }
+
     /// Waits until a port has reached a rung; gives the moment at which the daemon told.
     @discardableResult
     func wait(for rung: String, of port: String, within limit: Duration) throws -> Moment {
