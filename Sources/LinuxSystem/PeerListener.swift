@@ -80,6 +80,16 @@ public struct PeerListener: ~Copyable, Sendable {
         self.inode = inode
     }
 
+    /// Whether somebody serves a socket of this name, as far as can be seen.
+    public static func isServed(_ path: String) -> Bool {
+        do throws(BindError) {
+            try refuseIfTaken(path)
+            return false
+        } catch {
+            return error == .served
+        }
+    }
+
     /// Probes what stands under the name: a served socket answers, a stale one refuses.
     private static func refuseIfTaken(_ path: String) throws(BindError) {
         var status = stat()

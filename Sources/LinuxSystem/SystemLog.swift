@@ -5,7 +5,7 @@ public import SystemPackage
 /// The system's log.
 public struct SystemLog: Sendable {
     /// RFC 5424's severities, as <syslog.h> numbers them.
-    public enum Severity: Int32, Sendable, Comparable {
+    public enum Severity: Int32, Codable, Sendable, Comparable {
         /// Someone must act at once.
         case alert = 1
         /// A part of the daemon does not work.

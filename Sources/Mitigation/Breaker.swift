@@ -7,7 +7,7 @@ struct Breaker: Sendable {
     private static let hour: UInt64 = 3600 * .second
 
     /// When ports were shut down, within the last hour.
-    private var shutdowns: [UInt64] = []
+    private(set) var shutdowns: [UInt64] = []
     /// Ports that are mitigated, or were asked to be.
     private var engaged = 0
     /// Shutdowns that were asked for.

@@ -22,9 +22,9 @@ public struct Engine: Sendable {
     struct Record: Sendable {
         var port: Port
         var ceiling: Rung
-        /// Relapses up to the last release, and when that was.
+        /// Relapses up to the last release, and until when another incident is one more.
         var strikes: UInt8 = 0
-        var releasedAt: UInt64?
+        var relapseUntil: UInt64?
     }
 
     /// The rules in force.
@@ -52,6 +52,8 @@ public struct Engine: Sendable {
 
     var ladders: [Ladder] = []
     var lastIncident: UInt32 = 0
+    /// The number of the latest event.
+    var lastEvent: UInt64 = 0
     var gate = Breaker()
     /// Ports without an incident that tripped in this poll.
     private var tripped: [Slot] = []
@@ -262,9 +264,7 @@ public struct Engine: Sendable {
                 || meters[slot].rule(.to, poll: poll, rules: rules) != nil
         else { return }
         var strikes: UInt8 = 0
-        if let released = record.releasedAt,
-            polledAt.minusSaturating(released) <= rules.forgiveness
-        {
+        if let until = record.relapseUntil, polledAt <= until {
             strikes = record.strikes == .max ? .max : record.strikes + 1
         }
         lastIncident = lastIncident == .max ? 1 : lastIncident + 1
@@ -281,7 +281,7 @@ public struct Engine: Sendable {
         meters[ladder.slot].ladder = -1
         if ladder.wasMitigated {
             records[ladder.slot]?.strikes = ladder.strikes
-            records[ladder.slot]?.releasedAt = polledAt
+            records[ladder.slot]?.relapseUntil = polledAt.plusSaturating(rules.forgiveness)
         }
         let last = ladders.removeLast()
         guard index < ladders.count else { return }

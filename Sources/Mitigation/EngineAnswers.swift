@@ -46,30 +46,27 @@ extension Engine {
         return true
     }
 
-    /// Limits of ours that were found in the kernel at start: the port has the rung that they belong
-    /// to, `shutDown` where the link is down by us; its dwell and calm begin anew. Ignored where the
-    /// port has an incident already.
+    /// Limits of ours that were found in the kernel at start, and of which nothing is remembered: the
+    /// port has the rung that they belong to, `shutDown` where the link is down by us; its dwell and
+    /// calm begin anew. No transition, so nothing is told. Ignored where the port has an incident.
+    ///
+    /// - Returns: false where it was ignored.
+    @discardableResult
     public mutating func adopt(
-        _ slot: Slot, _ limits: Limits, linkIsDown: Bool, now: Instant,
-        into actions: inout [Action]
-    ) {
+        _ slot: Slot, _ limits: Limits, linkIsDown: Bool, now: Instant
+    ) -> Bool {
         guard slot >= 0, slot < records.count, let record = records[slot],
             ladderIndex(slot) == nil
-        else { return }
+        else { return false }
         var ladder = Ladder(
             slot: slot, incident: limits.incident, strikes: record.strikes, isEnforced: true)
         ladder.adopt(limits, linkIsDown: linkIsDown, rules: rules, now: now.nanoseconds)
-        guard !ladder.isOver else { return }
+        guard !ladder.isOver else { return false }
         lastIncident = max(lastIncident, limits.incident)
         meters[slot].ladder = Int32(ladders.count)
         ladders.append(ladder)
-        let index = ladders.count - 1
-        let reason = Reason(
-            rule: .adopted, direction: ladder.from.rung > .normal ? .from : .to, measured: .zero,
-            against: (limits.from ?? limits.to)?.cap ?? .zero)
-        tellMoves(
-            index, from: Ladder.Rungs(from: .normal, to: .normal), reason, now, into: &actions)
         countBreaker(now: now.nanoseconds)
+        return true
     }
 
     // MARK: Requests

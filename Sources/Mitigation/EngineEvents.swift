@@ -41,14 +41,16 @@ extension Engine {
             mode: policy.mode, now, into: &actions)
     }
 
-    func tell(
+    mutating func tell(
         _ kind: Event.Kind, _ index: Int, _ reason: Reason?, mode: Mode? = nil, _ now: Instant,
         into actions: inout [Action]
     ) {
         let ladder = ladders[index]
         guard let port = records[ladder.slot]?.port else { return }
+        lastEvent &+= 1
         let event = Event(
-            kind: kind, at: now, port: port.id, name: port.name, incident: ladder.incident,
+            sequence: lastEvent, kind: kind, at: now, port: port.id, name: port.name,
+            incident: ladder.incident,
             reason: reason, mode: mode ?? (ladder.isEnforced ? .enforce : .observe))
         actions.append(.tell(event))
     }

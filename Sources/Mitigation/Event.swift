@@ -40,8 +40,6 @@ public struct Reason: Hashable, Sendable {
         case probe
         /// An operator's word.
         case `operator`
-        /// Found in the kernel at start.
-        case adopted
     }
 
     /// The rule that fired.
@@ -90,6 +88,8 @@ public struct Event: Hashable, Sendable {
         case shutdowns
     }
 
+    /// Counted from 1 over all restarts that remember; told twice, it is the same event.
+    public var sequence: UInt64
     /// What happened.
     public var kind: Kind
     /// When.
@@ -107,9 +107,11 @@ public struct Event: Hashable, Sendable {
 
     /// One thing to tell.
     public init(
-        kind: Kind, at: Instant, port: PortID, name: PortName, incident: UInt32, reason: Reason?,
+        sequence: UInt64, kind: Kind, at: Instant, port: PortID, name: PortName, incident: UInt32,
+        reason: Reason?,
         mode: Mode
     ) {
+        self.sequence = sequence
         self.kind = kind
         self.at = at
         self.port = port

@@ -34,6 +34,8 @@ struct Ladder: Sendable {
         let reason: Reason
         /// Asked by an operator's release.
         let isRelease: Bool
+        /// Asked after a restart, of what should stand: the clocks go on over it.
+        var keepsClocks = false
         /// When to ask again, after an answer `unknown`; nil: an answer is due.
         var askAgainAt: UInt64?
         var unknowns: UInt8 = 0
@@ -68,6 +70,8 @@ struct Ladder: Sendable {
     private var limitsAreUncertain = false
     /// The link may be down where the rung says up, or up where it says down.
     private var linkIsUncertain = false
+    /// Remembered, and not yet asked for.
+    private var isRestored = false
     /// When what belongs to the rungs is asked for, and how often that was refused.
     private var restoreAt: UInt64 = 0
     private var restoreRefusals: UInt8 = 0
@@ -199,8 +203,11 @@ struct Ladder: Sendable {
         case .link:
             linkIsUncertain = false
         }
-        if !isUncertain { restoreRefusals = 0 }
-        if done.target == rungs {
+        if !isUncertain {
+            restoreRefusals = 0
+            isRestored = false
+        }
+        if done.target == rungs, !done.keepsClocks {
             from.resume(now: now)
             to.resume(now: now)
         }
@@ -274,6 +281,50 @@ struct Ladder: Sendable {
         }
         to.cap = limits.to?.cap ?? .zero
         enter(found, now: now)
+    }
+
+    /// What is remembered of an incident: what belongs to its rungs is to be asked for.
+    init(slot: Int, restoring memory: IncidentMemory, now: UInt64) {
+        self.init(
+            slot: slot, incident: memory.number, strikes: memory.strikes,
+            isEnforced: memory.isEnforced)
+        from = Track(restoring: memory.from, now: now)
+        to = Track(restoring: memory.to, now: now)
+        installed = memory.limits
+        wasMitigated = memory.wasMitigated
+        isWatched = memory.isWatched
+        isReleasing = memory.isReleasing
+        guard isEnforced, rungs.highest > .normal || memory.asked != nil else { return }
+        isRestored = true
+        limitsAreUncertain = true
+        linkIsUncertain = memory.linkIsUncertain || from.rung == .shutDown
+    }
+
+    /// What is to be remembered.
+    var memory: IncidentMemory {
+        var memory = IncidentMemory(number: incident)
+        memory.strikes = strikes
+        memory.isEnforced = isEnforced
+        memory.wasMitigated = wasMitigated
+        memory.isWatched = isWatched
+        memory.isReleasing = isReleasing
+        memory.linkIsUncertain = linkIsUncertain
+        if let request, case .link = request.change { memory.linkIsUncertain = true }
+        memory.asked = request.map { [$0.target.from, $0.target.to] }
+        // Nothing asked, but doubted: to be asked for again.
+        if isUncertain, memory.asked == nil { memory.asked = [from.rung, to.rung] }
+        memory.limits = installed
+        memory.from = from.memory
+        memory.to = to.memory
+        return memory
+    }
+
+    /// What the kernel holds is not known, and not asked for before `until`.
+    mutating func distrust(_ sentence: String, until: UInt64) {
+        guard rungs.highest > .normal else { return }
+        problem = sentence
+        limitsAreUncertain = true
+        restoreAt = until
     }
 
     /// Observe mode was left: what would have been on the port is not. Answers with those rungs.
@@ -363,7 +414,9 @@ struct Ladder: Sendable {
     private mutating func askToRestore(_ reason: Reason, isRelease: Bool) -> Request {
         let change: Request.Change =
             linkIsUncertain ? .link(isDown: from.rung == .shutDown) : .limits(installed)
-        let asked = Request(change: change, target: rungs, reason: reason, isRelease: isRelease)
+        let asked = Request(
+            change: change, target: rungs, reason: reason, isRelease: isRelease,
+            keepsClocks: isRestored)
         request = asked
         return asked
     }

@@ -30,7 +30,7 @@ public enum Rung: UInt8, Hashable, Comparable, CaseIterable, Sendable, CustomStr
 }
 
 /// A limit in packets and in bits that hold at the same time.
-public struct Cap: Hashable, Sendable {
+public struct Cap: Hashable, Codable, Sendable {
     /// Packets in a second.
     public var packets: PacketRate
     /// Bits in a second, Ethernet header included.
@@ -44,7 +44,7 @@ public struct Cap: Hashable, Sendable {
 }
 
 /// How one direction of a port is limited.
-public struct Limit: Hashable, Sendable {
+public struct Limit: Hashable, Codable, Sendable {
     /// What may pass.
     public var cap: Cap
     /// Added to each packet; nil where what exceeds the cap is dropped at once (police).
@@ -58,7 +58,7 @@ public struct Limit: Hashable, Sendable {
 }
 
 /// The management lane: what stays reachable, within its own limits, while a port is limited.
-public struct Lane: Hashable, Sendable {
+public struct Lane: Hashable, Codable, Sendable {
     /// TCP ports of the VM's own servers (22 and 3389 by default), at most 16.
     public var tcpPorts: [UInt16]
     /// The limit of those.
@@ -75,7 +75,7 @@ public struct Lane: Hashable, Sendable {
 }
 
 /// What traffic control shall hold on one port. Equal values need no work.
-public struct Limits: Hashable, Sendable {
+public struct Limits: Hashable, Codable, Sendable {
     /// The rung these limits belong to (police, shape or tighten).
     public var rung: Rung
     /// The incident that called for them; carried in every object's cookie.

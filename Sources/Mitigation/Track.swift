@@ -88,6 +88,30 @@ struct Track: Sendable {
 
     init(isAlarmed: Bool = false) { self.isAlarmed = isAlarmed }
 
+    /// Goes on with what is remembered; moments that have not come yet are now.
+    init(restoring memory: TrackMemory, now: UInt64) {
+        rung = memory.rung
+        since = min(memory.since.nanoseconds, now)
+        cap = memory.cap
+        isAlarmed = memory.isAlarmed
+        calm = memory.calm
+        hasSteppedDown = memory.hasSteppedDown
+        window = DwellWindow(restoring: memory.evidence, now: now)
+    }
+
+    /// What is to be remembered.
+    var memory: TrackMemory {
+        var memory = TrackMemory()
+        memory.rung = rung
+        memory.since = Instant(nanoseconds: since)
+        memory.cap = cap
+        memory.isAlarmed = isAlarmed
+        memory.calm = calm
+        memory.hasSteppedDown = hasSteppedDown
+        memory.evidence = window.evidence
+        return memory
+    }
+
     /// Nothing is left of an incident.
     var isIdle: Bool {
         rung == .normal && !isAlarmed && toldHeld.isEmpty && toldRefused.isEmpty
@@ -246,6 +270,32 @@ struct DwellWindow: Sendable {
     private var bytes = 0.0
 
     init(start: UInt64) { self.start = start }
+
+    /// Goes on with what is remembered. Counts that contradict each other show no flood.
+    init(restoring memory: Evidence, now: UInt64) {
+        start = min(memory.start.nanoseconds, now)
+        polls = min(memory.polls, 1 << 40)
+        valid = min(memory.valid, polls)
+        flooding = min(memory.flooding, valid)
+        covered = min(memory.covered, now &- start)
+        tail = memory.tail
+        packets = Double(memory.packets)
+        bytes = Double(memory.bytes)
+    }
+
+    /// What is to be remembered.
+    var evidence: Evidence {
+        var evidence = Evidence()
+        evidence.start = Instant(nanoseconds: start)
+        evidence.polls = polls
+        evidence.valid = valid
+        evidence.flooding = flooding
+        evidence.covered = covered
+        evidence.tail = tail
+        evidence.packets = UInt64(saturating: packets)
+        evidence.bytes = UInt64(saturating: bytes)
+        return evidence
+    }
 
     /// What was offered over the valid polls, a second.
     var measured: Cap {

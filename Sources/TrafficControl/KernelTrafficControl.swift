@@ -24,6 +24,8 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
     let policer: Policer
     var socket: RouteSocket
     var installed: [Int32: Installed] = [:]
+    /// What was on ports before ours, where it is known.
+    var origins: [Int32: PortOrigin] = [:]
 
     /// Opens the kernel's traffic control and finds out what it has (`KernelProbe`).
     /// - Throws: the kernel's sentence where netlink cannot be opened, and where the configured
@@ -80,41 +82,6 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         }
     }
 
-    /// Observes, and carries out what is missing. One dump of all qdiscs serves all ports.
-    public mutating func repair(_ ports: [ControlledPort]) -> [Int32: Repair] {
-        var repairs: [Int32: Repair] = [:]
-        do throws(NetlinkError) {
-            let qdiscs = Dictionary(grouping: try socket.qdiscs(), by: \.index)
-            for port in ports {
-                guard let held = installed[port.index] else { continue }
-                repairs[port.index] = repair(port, held, qdiscs)
-            }
-        } catch {
-            let told = StepFailure.netlink(error).told
-            for port in ports { repairs[port.index] = .failed(told) }
-        }
-        return repairs
-    }
-
-    private mutating func repair(
-        _ port: ControlledPort, _ held: Installed, _ qdiscs: [Int32: [QdiscRecord]]
-    ) -> Repair? {
-        do throws(StepFailure) {
-            let observed = try socket.observe(port, Known(qdiscs: qdiscs, buckets: held.buckets))
-            let site = self.site(of: port, observed: observed)
-            let wanted = try tree(held.limits, port: port, site: site)
-            guard let first = Plan.steps(from: observed, to: wanted, site: site).first else {
-                return nil
-            }
-            // Looks again before it writes: the dump was made a moment ago.
-            let count = try reconcile(held.limits, on: port)
-            return count == 0
-                ? nil : .putBack("\(count) objects, the first: \(first.summary(port))")
-        } catch {
-            return .failed(isGone(port) ? .gone : error.told)
-        }
-    }
-
     /// RTM_SETLINK, read back.
     public mutating func setLink(_ port: ControlledPort, up: Bool) throws(TrafficControlError) {
         let link: Link?
@@ -133,6 +100,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
     /// The filters of a port that is gone went with it; its ifbs are deleted here, unless another
     /// interface has its index by now and filters of ours on it that lead there.
     public mutating func forget(_ port: ControlledPort) {
+        origins[port.index] = nil
         guard let held = installed.removeValue(forKey: port.index), !held.ifbs.isEmpty else {
             return
         }
@@ -180,7 +148,8 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         let held = installed[port.index]
         var observed = try socket.observe(port, Known(buckets: held?.buckets ?? [:]))
         // A hook of ours whose filters somebody flushed says no longer that it is ours.
-        if held?.ownsHook == true, observed.filters.isEmpty, !observed.hasForeignFilters {
+        let madeHook = held?.ownsHook == true || origins[port.index]?.hadHook == false
+        if madeHook, observed.filters.isEmpty, !observed.hasForeignFilters {
             observed.ownsHook = observed.hook != nil
         }
         let site = self.site(of: port, observed: observed)
@@ -212,6 +181,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
                 limits: $0, ifbs: execution.ifbs, buckets: execution.buckets, site: site,
                 ownsHook: ownsHook && !wanted.filters.isEmpty)
         }
+        if limits == nil { origins[port.index] = nil }
         return steps.count
     }
 
@@ -237,7 +207,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
     }
 
     /// Joins whatever hook is there; where there is none, makes what the settings say.
-    private mutating func site(of port: ControlledPort, observed: ObservedTree) -> Site {
+    mutating func site(of port: ControlledPort, observed: ObservedTree) -> Site {
         let hook: Site.Hook
         switch (observed.hook, settings.hook) {
         case (let present?, _): hook = present

@@ -101,8 +101,9 @@ struct Tag: Hashable, Sendable {
     }
 }
 
-/// Whether a link is an ifb of ours, by kind, name and alias.
-public func isOwnIFB(_ link: Link) -> Bool { IFBRole.owner(of: link) != nil }
+/// The port, by interface index, whose packets this ifb of ours takes; nil where the link is none, by
+/// kind, name and alias.
+public func ownerOfIFB(_ link: Link) -> Int32? { IFBRole.owner(of: link)?.index }
 
 /// Which of a port's two ifbs.
 enum IFBRole: Int, CaseIterable, Hashable, Sendable {
@@ -119,11 +120,21 @@ enum IFBRole: Int, CaseIterable, Hashable, Sendable {
         "sluice/1 \(self == .from ? "from" : "to") \(port.name) \(port.index)"
     }
 
+    /// Whether the link is an ifb whose maker ended before it had its alias. Nothing leads to it.
+    static func isUnfinished(_ link: Link) -> Bool {
+        link.kind == "ifb" && link.alias == nil && !link.isUp && named(link) != nil
+    }
+
     /// The port's index where the link is an ifb of ours; nil for all others.
     static func owner(of link: Link) -> (role: IFBRole, index: Int32)? {
         guard link.kind == "ifb", let alias = link.alias,
             alias.starts(with: Array("sluice/1 ".utf8))
         else { return nil }
+        return named(link)
+    }
+
+    /// By its name alone.
+    private static func named(_ link: Link) -> (role: IFBRole, index: Int32)? {
         for role in allCases {
             let prefix = role == .from ? "ifb-f" : "ifb-t"
             let name = String(decoding: link.name, as: UTF8.self)

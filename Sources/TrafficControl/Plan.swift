@@ -1,7 +1,7 @@
 // From what stands to what is wanted: the steps, and their order.
 //
 // Order: a queue tree and its ifb before the redirect that leads to it; the lanes before the limit
-// of everything else; limits that loosen a policer after the shaper stands; what is taken down goes
+// of everything else; a redirect that leads nowhere goes first of all; limits that loosen a policer after the shaper stands; what is taken down goes
 // in reverse. Only what differs is written: a byte policer starts full at every write.
 import LinuxSystem
 import Mitigation
@@ -27,7 +27,10 @@ enum Step: Hashable, Sendable {
 enum Plan {
     /// The steps from `observed` to `wanted`; none where it stands.
     static func steps(from observed: ObservedTree, to wanted: WantedTree, site: Site) -> [Step] {
-        var steps: [Step] = []
+        let broken = observed.brokenRedirects
+        var steps: [Step] = broken.map { .deleteFilter($0) }
+        var observed = observed
+        observed.filters.removeAll { broken.contains($0) }
         for role in IFBRole.allCases {
             guard let tree = wanted.ifbs[role] else { continue }
             let present = observed.ifbs[role]

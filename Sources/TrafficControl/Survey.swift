@@ -10,17 +10,11 @@ extension KernelTrafficControl {
     /// What of ours stands on these ports, with the limits as the kernel holds them. What of ours is
     /// on other interfaces, or cannot be understood, is taken out.
     public mutating func survey(
-        _ ports: [ControlledPort], lane: Lane
+        _ ports: [ControlledPort], lane: Lane, except known: Set<Int32>
     ) throws(TrafficControlError) -> Survey {
-        let links: [Link]
-        do throws(NetlinkError) {
-            links = try socket.links()
-        } catch {
-            throw StepFailure.netlink(error).told
-        }
         var survey = Survey()
         // What is held by now needs no look: a survey may come again after others failed.
-        for port in ports where installed[port.index] == nil {
+        for port in ports where installed[port.index] == nil && !known.contains(port.index) {
             do throws(StepFailure) {
                 guard let found = try adopt(port, lane: lane) else { continue }
                 survey.found.append(found)
@@ -29,32 +23,81 @@ extension KernelTrafficControl {
                 survey.failed[port.index] = error.told.description
             }
         }
-        collect(links, keeping: Set(ports.map(\.index)), into: &survey)
+        try sweep(keeping: Set(ports.map(\.index)), into: &survey)
+        return survey
+    }
+
+    /// Takes everything of ours out of all interfaces, and sets links up that we took down.
+    public mutating func undo() throws(TrafficControlError) -> Survey {
+        var survey = Survey()
+        try sweep(keeping: [], into: &survey)
         return survey
     }
 
     /// Takes ours out of interfaces that are not watched: first what leads to an ifb, then the ifb.
-    private mutating func collect(
-        _ links: [Link], keeping watched: Set<Int32>, into survey: inout Survey
-    ) {
-        for ifb in links {
-            guard let owner = IFBRole.owner(of: ifb)?.index, !watched.contains(owner) else {
-                continue
-            }
+    private mutating func sweep(
+        keeping watched: Set<Int32>, into survey: inout Survey
+    ) throws(TrafficControlError) {
+        let links: [Link]
+        var touched: Set<Int32>
+        do throws(NetlinkError) {
+            links = try socket.links()
+            touched = try interfacesThatMayHoldOurs()
+        } catch {
+            throw StepFailure.netlink(error).told
+        }
+        for ifb in links { if let owner = ownerOfIFB(ifb) { touched.insert(owner) } }
+        for link in links where touched.contains(link.index) && !watched.contains(link.index) {
             do throws(StepFailure) {
-                if let link = links.first(where: { $0.index == owner }) {
-                    let port = ControlledPort(
-                        index: owner, name: PortName(bytes: link.name), mtu: link.mtu)
-                    try reconcile(nil, on: port)
-                } else {
-                    try StepFailure.netlinked { () throws(NetlinkError) in
-                        try socket.deleteLink(ifb.index)
-                    }
-                }
+                guard try clean(link) else { continue }
+                survey.cleaned.append(PortName(bytes: link.name))
             } catch {
-                survey.failed[owner] = error.told.description
+                survey.failed[link.index] = error.told.description
             }
         }
+        let present = Set(links.map(\.index))
+        for ifb in links {
+            let isOrphan = ownerOfIFB(ifb).map { !present.contains($0) } ?? false
+            guard isOrphan || IFBRole.isUnfinished(ifb) else { continue }
+            do throws(NetlinkError) {
+                try socket.deleteLink(ifb.index)
+                survey.cleaned.append(PortName(bytes: ifb.name))
+            } catch {
+                guard !error.isNoInterface else { continue }
+                survey.failed[ifb.index] = error.description
+            }
+        }
+    }
+
+    /// The interfaces with a hook, or with a root of ours. One listing may silently miss some while
+    /// others are deleted: two of them are taken together.
+    private mutating func interfacesThatMayHoldOurs() throws(NetlinkError) -> Set<Int32> {
+        var touched: Set<Int32> = []
+        for _ in 0..<2 {
+            for qdisc in try socket.qdiscs()
+            where qdisc.handle == .ingressQdisc || qdisc.handle == Ownership.rootHandle {
+                touched.insert(qdisc.index)
+            }
+        }
+        return touched
+    }
+
+    /// Takes ours out of one interface, and sets it up where we took it down. False: there was none.
+    private mutating func clean(_ link: Link) throws(StepFailure) -> Bool {
+        guard link.kind != "ifb" else { return false }
+        let port = ControlledPort(
+            index: link.index, name: PortName(bytes: link.name), mtu: link.mtu)
+        let observed = try socket.observe(port)
+        guard !observed.isEmpty else { return false }
+        // We only take down the link of a port that is tightened.
+        let rungs = observed.filters.compactMap { Ownership.tag(of: $0)?.rung }
+        try reconcile(nil, on: port)
+        if !link.isUp, rungs.contains(.tighten) {
+            try StepFailure.netlinked { () throws(NetlinkError) in
+                try socket.setLink(link.index, up: true)
+            }
+        }
+        return true
     }
 
     private mutating func adopt(

@@ -26,6 +26,8 @@ public enum TrafficControlError: Error, Hashable, Sendable, CustomStringConverti
 public enum Repair: Hashable, Sendable {
     /// They were put back: how many objects, and the first of them.
     case putBack(String)
+    /// A redirect that led nowhere was taken out; what else is missing was left so.
+    case takenOut(String)
     /// They could not be put back, or could not be looked at.
     case failed(TrafficControlError)
 }
@@ -66,6 +68,8 @@ public struct Found: Hashable, Sendable {
 public struct Survey: Hashable, Sendable {
     /// The ports on which limits of ours stand.
     public var found: [Found] = []
+    /// The interfaces from which something of ours was taken out, by name.
+    public var cleaned: [PortName] = []
     /// The interfaces, by index, that could not be looked at or cleaned, each with a sentence.
     public var failed: [Int32: String] = [:]
 
@@ -88,9 +92,21 @@ public protocol TrafficControl: ~Copyable {
         _ limits: Limits?, to port: ControlledPort
     ) throws(TrafficControlError)
 
+    /// What is on a port on which nothing of ours stands: to be kept, before the first limits, for
+    /// whoever has to take them out again.
+    mutating func origin(of port: ControlledPort) throws(TrafficControlError) -> PortOrigin
+
+    /// After a restart: what was on a port before anything of ours.
+    mutating func hold(_ origin: PortOrigin, for port: ControlledPort)
+
     /// Looks whether the limits that were applied to these ports still stand, and puts back what
-    /// does not. Gives an entry, by interface index, for each port on which something was missing.
-    mutating func repair(_ ports: [ControlledPort]) -> [Int32: Repair]
+    /// does not; a redirect that leads nowhere goes first. With `puttingBack` false it goes, and
+    /// nothing is put back. Gives an entry, by interface index, for each port on which something was
+    /// missing.
+    mutating func repair(_ ports: [ControlledPort], puttingBack: Bool) -> [Int32: Repair]
+
+    /// The ifbs, by interface index, that filters of ours on this port lead to, as last confirmed.
+    func redirects(of port: ControlledPort) -> [Int32]
 
     /// What got through a limited port.
     mutating func measure(
@@ -102,9 +118,10 @@ public protocol TrafficControl: ~Copyable {
 
     /// What of ours stands on these ports. What of ours is on other interfaces, or cannot be
     /// understood, is taken out.
-    /// `lane` is what found limits are taken to leave open.
+    /// `lane` is what found limits are taken to leave open; ports that are `known`, by interface
+    /// index, are left as they are: their limits are about to be applied.
     mutating func survey(
-        _ ports: [ControlledPort], lane: Lane
+        _ ports: [ControlledPort], lane: Lane, except known: Set<Int32>
     ) throws(TrafficControlError) -> Survey
 
     /// Forgets a port that is gone, and deletes its ifbs. Does nothing where nothing stood on it.

@@ -43,6 +43,9 @@ struct Stage: ~Copyable {
             to = { packets = "\(Self.mark)pps", bits = "400mbit" }
             [control]
             socket = "\(socket)"
+            [journal]
+            runtime = "\(folder.file("run"))"
+            directory = "\(folder.file("state"))"
             [police]
             dwell = "\(police)s"
             [shape]

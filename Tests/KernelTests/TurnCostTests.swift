@@ -36,9 +36,13 @@ import TrafficControl
             try Self.makePorts(folder)
             var configuration = Daemon.Configuration()
             configuration.policy.grace = .zero
+            var settings = JournalSettings()
+            settings.directory = folder.file("state")
+            settings.runtime = folder.file("run")
             var turn = Turn(
                 machine: try KernelHost.open(),
                 control: try KernelTrafficControl.open(TrafficControlSettings()),
+                journal: FileJournal(settings) { _ in },
                 policy: configuration.policy, names: configuration.names, now: Self.now())
             turn.start(now: Self.now())
             #expect(turn.table.watched.count == Self.ports)

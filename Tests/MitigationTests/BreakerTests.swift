@@ -126,6 +126,8 @@ import Testing
                     var event = event
                     #expect(event.mode == mode)
                     event.mode = .enforce
+                    // Within a poll what is carried out is told after what is not.
+                    event.sequence = 0
                     return event
                 })
         }

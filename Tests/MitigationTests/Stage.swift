@@ -28,7 +28,7 @@ struct Asked: Equatable {
 
 final class Stage {
     var engine: Engine
-    var now = Instant(nanoseconds: 1_000_000_000)
+    var now: Instant
     var interval: Duration
     var loads: [PortID: Load] = [:]
     var counters: [PortID: Counters] = [:]
@@ -39,7 +39,8 @@ final class Stage {
     /// Ports whose samples do not arrive.
     var stale: Set<PortID> = []
 
-    init(_ policy: Policy) {
+    init(_ policy: Policy, at start: Instant = Instant(nanoseconds: 1_000_000_000)) {
+        now = start
         interval = policy.pollInterval
         engine = Engine(policy: policy, now: now)
     }
@@ -154,9 +155,7 @@ final class Stage {
 
     func adopt(_ id: PortID, _ limits: Limits, linkIsDown: Bool = false) {
         guard let slot = engine.slot(of: id) else { return }
-        var actions: [Action] = []
-        engine.adopt(slot, limits, linkIsDown: linkIsDown, now: now, into: &actions)
-        process(actions)
+        engine.adopt(slot, limits, linkIsDown: linkIsDown, now: now)
     }
 
     func deliver(_ id: PortID, _ delivered: DeliveredCounters) {

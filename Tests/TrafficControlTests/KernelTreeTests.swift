@@ -95,7 +95,7 @@ private let policers: [Policer] = {
             var begin = Moment.now
             for _ in 0..<20 {
                 try scene.control.apply(police, to: scene.port)
-                #expect(scene.control.repair([scene.port]).isEmpty)
+                #expect(scene.control.repair([scene.port], puttingBack: true).isEmpty)
                 measure(for: .milliseconds(200))
             }
             let again = try scene.passed(begin...Moment.now)
@@ -209,12 +209,12 @@ private let policers: [Policer] = {
             ]
             for wipe in wipes {
                 try Tool.run(wipe[0], Array(wipe.dropFirst()))
-                let repair = scene.control.repair([scene.port])[scene.port.index]
+                let repair = scene.control.repair([scene.port], puttingBack: true)[scene.port.index]
                 guard case .putBack = repair else {
                     Issue.record("\(wipe): \(String(describing: repair))")
                     continue
                 }
-                #expect(scene.control.repair([scene.port]).isEmpty, "\(wipe)")
+                #expect(scene.control.repair([scene.port], puttingBack: true).isEmpty, "\(wipe)")
             }
             try scene.control.apply(nil, to: scene.port)
         }

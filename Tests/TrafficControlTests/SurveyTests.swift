@@ -65,7 +65,7 @@ import Testing
                 let remains = try Remains(rungs)
                 let standing = try Snapshot.settled()
                 var control = try KernelTrafficControl.open(TrafficControlSettings())
-                let survey = try control.survey([remains.port], lane: Self.lane)
+                let survey = try control.survey([remains.port], lane: Self.lane, except: [])
                 let found = try #require(survey.found.first)
                 let wanted = try #require(rungs.last)
                 #expect(found.limits.rung == wanted.rung)
@@ -93,7 +93,7 @@ import Testing
             try Tool.run("ip", "link", "delete", "ifb-f\(remains.port.index)")
             #expect(try !remains.reaches())
             var control = try KernelTrafficControl.open(TrafficControlSettings())
-            let survey = try control.survey([remains.port], lane: Self.lane)
+            let survey = try control.survey([remains.port], lane: Self.lane, except: [])
             #expect(survey.found.isEmpty && survey.failed.isEmpty)
             #expect(try remains.reaches())
             let left = try Snapshot.settledDifference(from: remains.before)
@@ -106,7 +106,7 @@ import Testing
         try await Namespace.run {
             let remains = try Remains([Self.shape])
             var control = try KernelTrafficControl.open(TrafficControlSettings())
-            let survey = try control.survey([], lane: Self.lane)
+            let survey = try control.survey([], lane: Self.lane, except: [])
             #expect(survey.found.isEmpty && survey.failed.isEmpty)
             #expect(try remains.reaches())
             let left = try Snapshot.settledDifference(from: remains.before)
@@ -120,7 +120,7 @@ import Testing
             let remains = try Remains([Self.shape])
             remains.vm.close()
             var control = try KernelTrafficControl.open(TrafficControlSettings())
-            _ = try control.survey([], lane: Self.lane)
+            _ = try control.survey([], lane: Self.lane, except: [])
             #expect(try !Tool.run("ip", "-oneline", "link").contains("ifb-f"))
         }
     }
@@ -137,7 +137,7 @@ import Testing
             var control = try KernelTrafficControl.open(TrafficControlSettings())
             #expect(control.parts.hasIFB)
             try control.apply(Self.shape, to: port)
-            #expect(control.repair([port]).isEmpty)
+            #expect(control.repair([port], puttingBack: true).isEmpty)
             try control.apply(nil, to: port)
         }
     }

@@ -20,6 +20,10 @@ package struct Configuration: Hashable, Sendable {
     package var control = ControlSettings()
     /// Where alerts go.
     package var syslog = SyslogSettings()
+    /// Where the journal is kept.
+    package var journal = JournalSettings()
+    /// What the turn does on its own account.
+    package var turn = TurnSettings()
 
     /// The built-in default: what an empty file means.
     package init() {

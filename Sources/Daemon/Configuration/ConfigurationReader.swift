@@ -222,6 +222,11 @@ struct ConfigurationReader {
     private func readControl(_ configuration: inout Configuration) {
         let hook = root.table("tc")
         hook.word("hook", into: &configuration.enforcement.hook)
+        hook.integer(
+            "repairs_per_minute", into: &configuration.turn.repairsPerMinute, in: 1...600)
+        let journal = root.table("journal")
+        folder(journal, "directory", into: &configuration.journal.directory)
+        folder(journal, "runtime", into: &configuration.journal.runtime)
         let control = root.table("control")
         if let (path, position) = control.text("socket") {
             if !path.hasPrefix("/") || path.hasSuffix("/") || path.utf8.contains(0) {
@@ -238,6 +243,18 @@ struct ConfigurationReader {
         control.integer(
             "max_connections", into: &configuration.control.maximumConnections, in: 1...1024)
         root.table("syslog").word("facility", into: &configuration.syslog.facility)
+    }
+
+    private func folder(_ table: TableReader, _ key: String, into value: inout String) {
+        guard let (path, position) = table.text(key) else { return }
+        if !path.hasPrefix("/") || path.hasSuffix("/") || path.utf8.contains(0) {
+            let cure = "write the whole path, without a / at its end, as in \"\(value)\""
+            table.report(key, "\"\(path)\" is no folder's path", cure: cure, at: position)
+        } else if path.utf8.count > 4_000 {
+            let sentence = "the path has \(path.utf8.count) bytes"
+            table.report(key, sentence, cure: "write at most 4000", at: position)
+        }
+        value = path
     }
 
     private func group(_ control: TableReader, _ key: String) -> String? {

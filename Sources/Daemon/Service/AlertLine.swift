@@ -4,7 +4,7 @@ package import LinuxSystem
 package import Mitigation
 
 /// A line for the system's log.
-package struct AlertLine: Hashable, Sendable {
+package struct AlertLine: Hashable, Codable, Sendable {
     /// How grave it is.
     package var severity: SystemLog.Severity
     /// The whole line.
@@ -22,8 +22,8 @@ package struct AlertLine: Hashable, Sendable {
     package init(_ event: Event) {
         let name = event.mode == .observe ? "would-\(event.word)" : event.word
         var fields: [(key: String, value: String?)] = [
-            ("event", name), ("incident", "\(event.incident)"), ("port", "\(event.name)"),
-            ("ifindex", "\(event.port.index)"),
+            ("event", name), ("seq", "\(event.sequence)"), ("incident", "\(event.incident)"),
+            ("port", "\(event.name)"), ("ifindex", "\(event.port.index)"),
         ]
         switch event.kind {
         case .moved(let from, let to): fields += [("from", "\(from)"), ("to", "\(to)")]
@@ -47,10 +47,33 @@ package struct AlertLine: Hashable, Sendable {
             self.init(.error, [("event", "damaged"), ("port", "\(name)"), ("why", why)])
         case .pollFailed(let why): self.init(.error, [("event", "poll-failed"), ("why", why)])
         case .linksFailed(let why): self.init(.error, [("event", "links-failed"), ("why", why)])
-        case .adopted(let count):
-            self.init(.notice, [("event", "adopted"), ("ports", "\(count)")])
+        case .adopted(let adoption): self.init(adoption)
+        case .contested(let name, let what, let seconds):
+            self.init(
+                .alert,
+                [
+                    ("event", "contested"), ("port", "\(name)"), ("missing", what),
+                    ("why", "another program keeps taking it out"), ("again_in", "\(seconds)s"),
+                ])
+        case .redirectTakenOut(let name, let what):
+            self.init(
+                .error, [("event", "redirect-taken-out"), ("port", "\(name)"), ("why", what)])
+        case .journalFailed(let why):
+            self.init(.error, [("event", "journal-failed"), ("why", why)])
+        case .journalWorks: self.init(.notice, [("event", "journal-works")])
         case .surveyFailed(let why): self.init(.error, [("event", "survey-failed"), ("why", why)])
         }
+    }
+
+    /// One line for all ports at start.
+    private init(_ adoption: Adoption) {
+        let rungs = adoption.rungs.sorted { $0.key < $1.key }.map { ("\($0.key)", "\($0.value)") }
+        self.init(
+            .notice,
+            [("event", "adopted"), ("ports", "\(adoption.rungs.values.reduce(0, +))")] + rungs + [
+                ("unremembered", adoption.unremembered > 0 ? "\(adoption.unremembered)" : nil),
+                ("gone", adoption.gone > 0 ? "\(adoption.gone)" : nil),
+            ])
     }
 
     private static func fields(of reason: Reason) -> [(key: String, value: String?)] {

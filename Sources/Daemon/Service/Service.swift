@@ -53,7 +53,7 @@ package struct Service: ~Copyable {
 
     private let options: ServiceOptions
     private var configuration: Configuration
-    private var turn: Turn<KernelHost, KernelTrafficControl>
+    private var turn: Turn<KernelHost, KernelTrafficControl, FileJournal>
     private let sources: EventSources
     private let mailbox: Mailbox
     private let server: ControlServer
@@ -94,9 +94,18 @@ package struct Service: ~Copyable {
             settings: configuration.control, mailbox: mailbox, version: options.version)
         try sentence { () throws(ControlServerError) in try server.start() }
         let start = now
+        let findings = FileJournal.read(
+            configuration.journal, now: start, forgiveness: configuration.policy.forgiveness)
+        for problem in findings.problems {
+            log.write(AlertLine(.error, [("event", "journal-broken"), ("why", problem)]))
+        }
+        let journal = FileJournal(configuration.journal) { error in
+            log.write(AlertLine(TurnNote.journalFailed(error.description)))
+        }
         let turn = Turn(
-            machine: host, control: control, policy: configuration.policy,
-            names: configuration.names, now: start)
+            machine: host, control: control, journal: journal, policy: configuration.policy,
+            names: configuration.names, settings: configuration.turn,
+            remembered: findings.state, now: start)
         return Service(
             options: options, configuration: configuration, turn: turn, sources: sources,
             mailbox: mailbox, server: server, log: log, now: start)
@@ -104,7 +113,7 @@ package struct Service: ~Copyable {
 
     private init(
         options: ServiceOptions, configuration: Configuration,
-        turn: consuming Turn<KernelHost, KernelTrafficControl>,
+        turn: consuming Turn<KernelHost, KernelTrafficControl, FileJournal>,
         sources: consuming EventSources, mailbox: Mailbox, server: ControlServer, log: LogWriter,
         now: Instant
     ) {
@@ -298,9 +307,11 @@ package struct Service: ~Copyable {
             let needsRestart =
                 new.control != configuration.control || new.syslog != configuration.syslog
                 || new.enforcement != configuration.enforcement
+                || new.journal != configuration.journal
             let hasNewInterval = new.policy.pollInterval != configuration.policy.pollInterval
             configuration = new
-            turn.replace(policy: new.policy, names: new.names, now: Self.now)
+            turn.replace(
+                policy: new.policy, names: new.names, settings: new.turn, now: Self.now)
             if hasNewInterval { startTimer() }
             log.write(
                 AlertLine(
@@ -310,7 +321,8 @@ package struct Service: ~Copyable {
                         (
                             "note",
                             needsRestart
-                                ? "[control], [syslog], police.engine and tc.hook wait for a restart"
+                                ? "[control], [syslog], [journal], police.engine and tc.hook wait "
+                                    + "for a restart"
                                 : nil
                         ),
                     ]))
@@ -323,13 +335,13 @@ package struct Service: ~Copyable {
     /// Hands what the turns left to those beside them.
     private mutating func tell() {
         let output = turn.output
-        guard !output.events.isEmpty || !output.notes.isEmpty || !output.stops.isEmpty else {
+        guard !output.isEmpty else {
             let count = limiter.takeSuppressed(nanoseconds: Self.now.nanoseconds)
             if count > 0 { writeSuppressed(count) }
             shutPorts.publish()
             return
         }
-        turn.output = TurnOutput()
+        for line in output.untold { write(line) }
         for event in output.events {
             write(AlertLine(event))
             shutPorts.follow(event)
@@ -342,6 +354,7 @@ package struct Service: ~Copyable {
             stopper.stop(order, configuration.shutdown) { shutPorts.contains(order.port) }
         }
         shutPorts.publish()
+        turn.wasTold(now: Self.now)
     }
 
     private mutating func write(_ line: AlertLine) {
@@ -363,6 +376,8 @@ package struct Service: ~Copyable {
     private mutating func stop() {
         try? manager?.notify("STOPPING=1\n")
         server.stop()
+        turn.writeLast(now: Self.now)
+        turn.journal.flush()
         log.write(
             AlertLine(
                 .info,

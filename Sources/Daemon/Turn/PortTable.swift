@@ -40,6 +40,17 @@ package struct PortTable: Sendable {
         case ours(Int)
     }
 
+    /// An ifb of ours.
+    private struct OurIFB: Sendable {
+        /// The port whose packets it takes, by interface index.
+        var owner: Int32
+        var isUp: Bool
+        /// The last dump showed it.
+        var isSeen = true
+        var received = DeliveredCounters()
+        var sent = DeliveredCounters()
+    }
+
     private struct Row: Sendable {
         var index: Int32
         var use: Use
@@ -52,7 +63,7 @@ package struct PortTable: Sendable {
     private var cursor = 0
     private var isOutOfOrder = false
     private var seen: [Int32] = []
-    private var ifbs: [(received: DeliveredCounters, sent: DeliveredCounters)] = []
+    private var ifbs: [OurIFB] = []
     private var generations: [Int32: UInt32] = [:]
     /// Every watched port by slot.
     package private(set) var watched: [Engine.Slot: WatchedPort] = [:]
@@ -66,6 +77,7 @@ package struct PortTable: Sendable {
     mutating func beginPoll() {
         cursor = 0
         seen.removeAll(keepingCapacity: true)
+        for place in ifbs.indices { ifbs[place].isSeen = false }
     }
 
     /// The slot and counters of an interface of the dump; nil where it is not watched.
@@ -83,6 +95,7 @@ package struct PortTable: Sendable {
         switch rows[cursor - 1].use {
         case .ignored: return nil
         case .ours(let place):
+            ifbs[place].isSeen = true
             ifbs[place].received = DeliveredCounters(
                 packets: statistics.rxPackets, bytes: statistics.rxBytes)
             ifbs[place].sent = DeliveredCounters(
@@ -117,7 +130,8 @@ package struct PortTable: Sendable {
     var ifbCounters: IFBCounters {
         var counters: IFBCounters = [:]
         for row in rows {
-            if case .ours(let place) = row.use { counters[row.index] = ifbs[place] }
+            guard case .ours(let place) = row.use else { continue }
+            counters[row.index] = (ifbs[place].received, ifbs[place].sent)
         }
         return counters
     }
@@ -147,18 +161,36 @@ package struct PortTable: Sendable {
         return PortID(index: index, generation: generation)
     }
 
-    /// An interface that no class claims, or an ifb of ours.
-    mutating func note(_ link: Link, isOurs: Bool) {
+    /// An interface that no class claims; with an `owner`, the ifb of ours that takes its packets.
+    mutating func note(_ link: Link, owner: Int32?) {
         if let row = rowOf[link.index] {
-            guard isOurs != isOurIFB(rows[row].use) else { return }
-            remove(link.index)
+            switch (rows[row].use, owner) {
+            case (.ours(let place), let owner?):
+                ifbs[place].owner = owner
+                ifbs[place].isUp = link.isUp
+                return
+            case (.ignored, nil): return
+            default: remove(link.index)
+            }
         }
         var use = Use.ignored
-        if isOurs {
-            ifbs.append((DeliveredCounters(), DeliveredCounters()))
+        if let owner {
+            ifbs.append(OurIFB(owner: owner, isUp: link.isUp))
             use = .ours(ifbs.count - 1)
         }
         add(Row(index: link.index, use: use))
+    }
+
+    /// The port whose packets this ifb of ours takes; nil where it is none.
+    func ownerOfIFB(_ index: Int32) -> Int32? {
+        guard let row = rowOf[index], case .ours(let place) = rows[row].use else { return nil }
+        return ifbs[place].owner
+    }
+
+    /// Whether this is an ifb of ours that is up, and that the last dump showed.
+    func isSoundIFB(_ index: Int32) -> Bool {
+        guard let row = rowOf[index], case .ours(let place) = rows[row].use else { return false }
+        return ifbs[place].isUp && ifbs[place].isSeen
     }
 
     /// A port is watched at this slot, or its properties changed.
@@ -212,9 +244,5 @@ package struct PortTable: Sendable {
         rows.insert(row, at: place)
         for position in place..<rows.count { rowOf[rows[position].index] = position }
         seen.reserveCapacity(rows.count)
-    }
-
-    private func isOurIFB(_ use: Use) -> Bool {
-        if case .ours = use { true } else { false }
     }
 }

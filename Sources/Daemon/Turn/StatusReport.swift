@@ -25,7 +25,7 @@ package struct ServiceFacts: Sendable {
     }
 }
 
-extension Turn where Machine: ~Copyable, Control: ~Copyable {
+extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     /// Everything: the answer to `GET /v1/status`.
     package func status(_ facts: ServiceFacts, now: Instant) -> Status {
         let ports = table.watched.keys.map { portStatus($0, now: now) }

@@ -1,0 +1,39 @@
+// What the turn keeps of a port with something of ours on it.
+package import Mitigation
+package import TrafficControl
+
+/// How often what somebody took out is put back: so many times at once, and as many in a minute.
+package struct RepairBudget: Hashable, Sendable {
+    private let perMinute: Double
+    private var tokens: Double
+    private var refilledAt: Instant?
+
+    /// A whole budget.
+    package init(perMinute: Int) {
+        self.perMinute = Double(max(perMinute, 1))
+        tokens = self.perMinute
+    }
+
+    /// One more repair at `now`. False: it was the last one for now.
+    package mutating func spend(now: Instant) -> Bool {
+        if let last = refilledAt {
+            let minutes = Double(now.since(last).wholeNanoseconds) / 60e9
+            tokens = min(perMinute, tokens + minutes * perMinute)
+        }
+        refilledAt = now
+        tokens -= 1
+        return tokens >= 1
+    }
+}
+
+/// A port with something of ours on it, or about to have.
+package struct HeldPort: Sendable {
+    /// What was on it before; nil where that is not known.
+    package var origin: PortOrigin?
+    /// The ifbs that its filters lead to, by interface index.
+    package var redirects: [Int32] = []
+    /// How often it may still be repaired.
+    package var repairs: RepairBudget
+    /// Nothing is put back before this.
+    package var leftUntil: Instant?
+}

@@ -1,0 +1,135 @@
+// What the engine asked for: announced, done, answered.
+internal import Mitigation
+internal import Netlink
+internal import TrafficControl
+
+extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
+    /// Carries out what the engine asked for, until it asks for nothing more.
+    mutating func carryOut(now: Instant) {
+        // Each answer can ask for one thing more (a release of a port whose link is down: two).
+        for _ in 0..<4 {
+            guard !actions.isEmpty else { return }
+            let asked = actions
+            actions.removeAll(keepingCapacity: true)
+            hasChanged = true
+            announce(asked, now: now)
+            for action in asked { carryOut(action, now: now) }
+        }
+    }
+
+    /// Writes what is about to be changed, and what was there before us.
+    private mutating func announce(_ asked: [Action], now: Instant) {
+        var hasChanges = false
+        for action in asked {
+            switch action {
+            case .tell: continue
+            case .shutDown: hasChanges = true
+            case .limit(let id, let limits):
+                hasChanges = true
+                guard limits != nil, let slot = table.slot(of: id.index), held[slot] == nil,
+                    let port = watched(id)
+                else { continue }
+                hold(slot, origin: try? control.origin(of: port.controlled))
+            }
+        }
+        if hasChanges { write(now: now) }
+    }
+
+    mutating func carryOut(_ action: Action, now: Instant) {
+        switch action {
+        case .tell(let event):
+            output.events.append(event)
+        case .limit(let id, let limits):
+            guard let port = watched(id) else { return }
+            let outcome = Self.outcome { () throws(TrafficControlError) in
+                try control.apply(limits, to: port.controlled)
+            }
+            note(outcome, of: id)
+            if outcome == .done { noteHeld(id, limits) }
+            engine.confirm(id, outcome, now: now, into: &actions)
+            if case .refused = outcome { forgetWhereNothingStands(id) }
+        case .shutDown(let id, let isDown):
+            guard let port = watched(id) else { return }
+            let outcome = Self.outcome { () throws(TrafficControlError) in
+                try control.setLink(port.controlled, up: !isDown)
+            }
+            note(outcome, of: id)
+            if outcome == .done { noteLink(of: id, isUp: !isDown) }
+            if isDown, outcome == .done { orderStop(of: port) }
+            engine.confirm(id, outcome, now: now, into: &actions)
+        }
+    }
+
+    /// The machine is stopped when its port is shut down, not when a former daemon's shutdown is
+    /// looked after.
+    private mutating func orderStop(of port: WatchedPort) {
+        guard let slot = table.slot(of: port.port.id.index) else { return }
+        let view = engine.view(slot)
+        guard view.rung != .shutDown else { return }
+        output.stops.append(
+            StopOrder(port: port.port.id, match: port.match, incident: view.incident ?? 0))
+    }
+
+    /// What stands on a port after its limits were changed.
+    private mutating func noteHeld(_ id: PortID, _ limits: Limits?) {
+        guard let slot = table.slot(of: id.index), let port = table.watched[slot] else { return }
+        guard limits != nil else {
+            held[slot] = nil
+            disturbed.remove(slot)
+            forgetMeasurements(of: id)
+            return
+        }
+        hold(slot, origin: nil)
+        held[slot]?.leftUntil = nil
+        held[slot]?.redirects = control.redirects(of: port.controlled)
+    }
+
+    /// A port whose first limits were refused has nothing of ours.
+    private mutating func forgetWhereNothingStands(_ id: PortID) {
+        guard let slot = table.slot(of: id.index) else { return }
+        let view = engine.view(slot)
+        if view.limits == nil, view.rung == .normal, view.pending == nil { held[slot] = nil }
+    }
+
+    func watched(_ id: PortID) -> WatchedPort? {
+        table.slot(of: id.index).flatMap { table.watched[$0] }.flatMap {
+            $0.port.id == id ? $0 : nil
+        }
+    }
+
+    static func outcome(_ body: () throws(TrafficControlError) -> Void) -> Outcome {
+        do throws(TrafficControlError) {
+            try body()
+            return .done
+        } catch {
+            if case .refused(let sentence) = error { return .refused(sentence) }
+            return .unknown(error.description)
+        }
+    }
+
+    mutating func note(_ outcome: Outcome, of id: PortID) {
+        guard let slot = table.slot(of: id.index) else { return }
+        table.update(slot) { port in
+            switch outcome {
+            case .done: port.problem = nil
+            case .refused(let sentence), .unknown(let sentence): port.problem = sentence
+            }
+        }
+    }
+
+    /// What we did to a link, before its notification comes.
+    mutating func noteLink(of id: PortID, isUp: Bool) {
+        guard let slot = table.slot(of: id.index) else { return }
+        table.update(slot) { $0.link.flags = isUp ? $0.link.flags | 1 : $0.link.flags & ~1 }
+    }
+
+    mutating func forgetMeasurements(of id: PortID) {
+        guard let slot = table.slot(of: id.index) else { return }
+        table.update(slot) { port in
+            port.measured = Measured()
+            port.measuredAt = nil
+            port.delivered = nil
+            port.lane = nil
+        }
+    }
+}

@@ -1,0 +1,174 @@
+// The turn's memory: what it writes before and after a change, and what it goes on with after a start.
+package import Mitigation
+internal import Netlink
+internal import TrafficControl
+
+extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
+    // MARK: Writing
+
+    /// All that is remembered now.
+    package func journalState(now: Instant) -> JournalState {
+        var state = JournalState()
+        state.engine = engine.memory
+        for slot in engine.slots {
+            guard let memory = engine.memory(slot, now: now), let port = table.watched[slot] else {
+                continue
+            }
+            state.ports.append(
+                PortRecord(
+                    index: port.port.id.index, name: port.port.name, address: port.link.address,
+                    kind: port.link.kind, origin: held[slot]?.origin, memory: memory))
+        }
+        state.ports.sort { $0.index < $1.index }
+        state.departed = departed.remaining(now: now)
+        state.untold = output.untold + output.events.map(AlertLine.init)
+        state.stops = output.stops.map(\.port.index)
+        return state
+    }
+
+    /// Writes the journal. Where it cannot be written that is told once, and nothing waits for it: a
+    /// limit that is not remembered is better than none.
+    mutating func write(now: Instant) {
+        // Not before what is remembered has been taken up: it would be lost.
+        guard remembered == nil else { return }
+        writtenAt = now
+        do throws(JournalError) {
+            try journal.write(journalState(now: now), now: now)
+            if isJournalBroken { output.notes.append(.journalWorks) }
+            isJournalBroken = false
+            hasChanged = false
+        } catch {
+            if !isJournalBroken { output.notes.append(.journalFailed(error.description)) }
+            isJournalBroken = true
+        }
+    }
+
+    /// What happened in this turn is written before it is told; and while a port is limited, its
+    /// clocks now and then.
+    mutating func commit(now: Instant) {
+        let isDue = writtenAt.map { now.since($0) >= Self.journalInterval } ?? true
+        let mustWrite = isJournalBroken ? isDue : hasChanged
+        guard mustWrite || (isDue && engine.mitigatedCount > 0) else { return }
+        write(now: now)
+    }
+
+    /// What `output` held has been told: it is not told again after a crash.
+    package mutating func wasTold(now: Instant) {
+        let mustWrite = !output.events.isEmpty || !output.untold.isEmpty || !output.stops.isEmpty
+        output = TurnOutput()
+        if mustWrite { write(now: now) }
+    }
+
+    /// The clocks as they are, for a successor: the last thing before the daemon ends.
+    package mutating func writeLast(now: Instant) { write(now: now) }
+
+    // MARK: Going on
+
+    /// Goes on with what is remembered and with what stands; what could not be looked at is looked at
+    /// again in a second. Only with the interfaces listed: an ifb whose port is not known yet would
+    /// else be taken for nobody's.
+    mutating func survey(now: Instant) {
+        guard hasListed, !hasSurveyed else { return }
+        if let last = surveyedAt, now.since(last) < Self.measureInterval { return }
+        surveyedAt = now
+        if let state = remembered { restore(state, now: now) }
+        let ports = table.watched.values.map(\.controlled).sorted { $0.index < $1.index }
+        let known = Set(held.keys.compactMap { table.watched[$0]?.port.id.index })
+        do throws(TrafficControlError) {
+            let survey = try control.survey(ports, lane: engine.policy.lane, except: known)
+            for each in survey.found { adopt(each, now: now) }
+            hasSurveyed = survey.failed.isEmpty
+            for (index, sentence) in survey.failed.sorted(by: { $0.key < $1.key }) {
+                output.notes.append(.surveyFailed("interface \(index): \(sentence)"))
+            }
+        } catch {
+            output.notes.append(.surveyFailed(error.description))
+        }
+        if hasSurveyed, !adoption.isEmpty { output.notes.append(.adopted(adoption)) }
+        hasChanged = true
+    }
+
+    /// Limits that stand, and of which nothing is remembered.
+    private mutating func adopt(_ found: Found, now: Instant) {
+        guard let slot = table.slot(of: found.port.index) else { return }
+        // We only take down the link of a port that is tightened.
+        let isDown = found.limits.rung == .tighten && table.watched[slot]?.link.isUp == false
+        guard engine.adopt(slot, found.limits, linkIsDown: isDown, now: now) else { return }
+        hold(slot, origin: nil)
+        adoption.rungs[engine.view(slot).rung, default: 0] += 1
+        adoption.unremembered += 1
+    }
+
+    private mutating func restore(_ state: JournalState, now: Instant) {
+        remembered = nil
+        engine.restore(state.engine, now: now)
+        for record in state.departed { departed.keep(record, now: now) }
+        for record in state.ports { restore(record, now: now) }
+        for port in Array(table.watched.values) { recall(port, now: now) }
+        output.untold += state.untold
+        for index in state.stops {
+            guard let slot = table.slot(of: index), let port = table.watched[slot],
+                engine.view(slot).rung == .shutDown
+            else { continue }
+            output.stops.append(
+                StopOrder(
+                    port: port.port.id, match: port.match,
+                    incident: engine.view(slot).incident ?? 0))
+        }
+    }
+
+    private mutating func restore(_ record: PortRecord, now: Instant) {
+        guard let slot = table.slot(of: record.index), let port = table.watched[slot],
+            port.link.kind == record.kind, port.link.address == record.address
+        else {
+            if record.memory.incident?.wasMitigated == true { adoption.gone += 1 }
+            keepStrikes(record.memory, of: record.name, record.address, now: now)
+            return
+        }
+        restore(record.memory, at: slot, origin: record.origin, now: now)
+    }
+
+    /// A port goes on with what is remembered of it.
+    mutating func restore(
+        _ memory: PortMemory, at slot: Engine.Slot, origin: PortOrigin?, now: Instant
+    ) {
+        guard let port = table.watched[slot] else { return }
+        engine.restore(slot, memory, now: now)
+        let view = engine.view(slot)
+        guard view.incident != nil, view.mode == .enforce,
+            view.rung > .normal || memory.incident?.asked != nil
+        else { return }
+        if let origin { control.hold(origin, for: port.controlled) }
+        hold(slot, origin: origin)
+        if view.rung > .normal { adoption.rungs[view.rung, default: 0] += 1 }
+    }
+
+    /// A port that has come: what is remembered of the one that it was.
+    mutating func recall(_ port: WatchedPort, now: Instant) {
+        guard let slot = table.slot(of: port.port.id.index),
+            let memory = departed.take(port.port.name, port.link.address, now: now)
+        else { return }
+        restore(memory, at: slot, origin: nil, now: now)
+        hasChanged = true
+    }
+
+    /// What outlives a port.
+    mutating func keepStrikes(
+        _ memory: PortMemory, of name: PortName, _ address: [UInt8], now: Instant
+    ) {
+        let forgiveness = engine.policy.forgiveness
+        guard let rest = memory.outlived(now: now, forgiveness: forgiveness),
+            let until = rest.relapseUntil
+        else { return }
+        departed.keep(
+            DepartedRecord(name: name, address: address, until: until, memory: rest), now: now)
+        hasChanged = true
+    }
+
+    /// There is something of ours on a port, or there will be.
+    mutating func hold(_ slot: Engine.Slot, origin: PortOrigin?) {
+        guard held[slot] == nil else { return }
+        held[slot] = HeldPort(
+            origin: origin, repairs: RepairBudget(perMinute: settings.repairsPerMinute))
+    }
+}

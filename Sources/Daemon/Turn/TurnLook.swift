@@ -1,0 +1,194 @@
+// Looking after what is limited: what somebody broke is put right, and what gets through is measured.
+//
+// Invariants: a redirect leads to an ifb that is there, up and has its tree: that is checked in every
+// turn, and where it is broken the redirect goes first; what is taken out again and again is put back
+// a limited number of times a minute, then left for a minute, and the operator is called.
+internal import ControlAPI
+internal import Mitigation
+internal import Netlink
+internal import TrafficControl
+
+extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
+    /// How long a port that somebody keeps undoing is left so.
+    private static var leaveTime: Duration { .seconds(60) }
+
+    /// Looks at what somebody touched, and at all limited ports once a second, a few in each turn.
+    mutating func look(now: Instant, clock: () -> Instant) {
+        guard !held.isEmpty else { return }
+        checkRedirects()
+        repairDisturbed(now: now, clock: clock)
+        measureSome(now: now)
+    }
+
+    /// The last poll shows each interface that is there, and the links' notifications whether it is
+    /// up: an ifb that fails here is looked at closely.
+    private mutating func checkRedirects() {
+        for (slot, port) in held where !port.redirects.isEmpty {
+            if port.redirects.contains(where: { !table.isSoundIFB($0) }) { disturbed.insert(slot) }
+        }
+    }
+
+    /// As many as half a poll has time for; the others follow in the next turn.
+    private mutating func repairDisturbed(now: Instant, clock: () -> Instant) {
+        guard !disturbed.isEmpty else { return }
+        let limit = now.advanced(by: engine.policy.pollInterval / 2)
+        var waiting = disturbed.sorted()
+        while !waiting.isEmpty {
+            let step = waiting.prefix(Self.lookedAtInAStep)
+            waiting.removeFirst(step.count)
+            disturbed.subtract(step)
+            repair(Array(step), now: now)
+            guard clock() < limit else { return }
+        }
+    }
+
+    /// Looks at these ports and puts back what is missing, but where a port is left alone for now.
+    private mutating func repair(_ slots: [Engine.Slot], now: Instant) {
+        let ports = slots.compactMap { slot -> (slot: Engine.Slot, port: WatchedPort)? in
+            guard held[slot] != nil, engine.view(slot).limits != nil,
+                engine.view(slot).mode == .enforce
+            else { return nil }
+            return table.watched[slot].map { (slot, $0) }
+        }
+        for isLeft in [false, true] {
+            let some = ports.filter { isLeftAlone($0.slot, now: now) == isLeft }
+            guard !some.isEmpty else { continue }
+            let repairs = control.repair(some.map(\.port.controlled), puttingBack: !isLeft)
+            for (slot, port) in some {
+                note(repairs[port.port.id.index], of: port, at: slot, now: now)
+                held[slot]?.redirects = control.redirects(of: port.controlled)
+            }
+        }
+    }
+
+    private func isLeftAlone(_ slot: Engine.Slot, now: Instant) -> Bool {
+        held[slot]?.leftUntil.map { now < $0 } ?? false
+    }
+
+    private mutating func note(
+        _ repair: Repair?, of port: WatchedPort, at slot: Engine.Slot, now: Instant
+    ) {
+        switch repair {
+        case nil:
+            table.update(slot) { $0.problem = nil }
+        case .putBack(let what):
+            output.notes.append(.repaired(port.port.name, what))
+            guard held[slot]?.repairs.spend(now: now) == false else { return }
+            let until = now.advanced(by: Self.leaveTime)
+            held[slot]?.leftUntil = until
+            engine.distrust(
+                port.port.id, "another program keeps taking it out: \(what)", until: until)
+            output.notes.append(
+                .contested(
+                    port.port.name, what, seconds: Int(Self.leaveTime.components.seconds)))
+        case .takenOut(let what):
+            output.notes.append(.redirectTakenOut(port.port.name, what))
+        case .failed(let error):
+            // A port that is gone is told by the links.
+            guard error != .gone else { return }
+            if port.problem != error.description {
+                output.notes.append(.damaged(port.port.name, error.description))
+            }
+            table.update(slot) { $0.problem = error.description }
+        }
+    }
+
+    // MARK: Measuring
+
+    private mutating func measureSome(now: Instant) {
+        if unmeasured.isEmpty {
+            if let last = measuredAt, now.since(last) < Self.measureInterval { return }
+            measuredAt = now
+            unmeasured = held.keys.filter { engine.view($0).limits != nil }
+        }
+        let slots = Array(unmeasured.suffix(Self.lookedAtInAStep))
+        unmeasured.removeLast(slots.count)
+        repair(slots.filter { held[$0] != nil }, now: now)
+        let links = table.ifbCounters
+        for slot in slots where held[slot] != nil {
+            guard let port = table.watched[slot] else { continue }
+            if port.link.isUp, engine.view(slot).rung == .shutDown {
+                keepDown(port, at: slot, now: now)
+            }
+            measure(port, at: slot, links, now: now)
+        }
+    }
+
+    /// Somebody set the link of a port up that is shut down: libvirt does with a VM that it starts
+    /// again. Once a round, so that a fight costs each side a request a second.
+    private mutating func keepDown(
+        _ port: WatchedPort, at slot: Engine.Slot, now: Instant
+    ) {
+        do throws(TrafficControlError) {
+            try control.setLink(port.controlled, up: false)
+            noteLink(of: port.port.id, isUp: false)
+            output.notes.append(.repaired(port.port.name, "the link was set up; it is down again"))
+        } catch {
+            note(.failed(error), of: port, at: slot, now: now)
+        }
+    }
+
+    private mutating func measure(
+        _ port: WatchedPort, at slot: Engine.Slot, _ links: PortTable.IFBCounters, now: Instant
+    ) {
+        // What cannot be measured is shown as unknown; the repair has told why.
+        guard let measured = try? control.measure(port.controlled, links: { links[$0] }) else {
+            return
+        }
+        if let from = measured.from {
+            engine.delivered(slot, .from, from.adding(measured.fromLane), at: now)
+        }
+        if let to = measured.to {
+            engine.delivered(slot, .to, to.adding(measured.toLane), at: now)
+        }
+        table.update(slot) { $0.take(measured, at: now) }
+    }
+}
+
+extension DeliveredCounters {
+    /// With the management lane's share.
+    fileprivate func adding(_ lane: DeliveredCounters?) -> DeliveredCounters {
+        guard let lane else { return self }
+        return DeliveredCounters(packets: packets &+ lane.packets, bytes: bytes &+ lane.bytes)
+    }
+}
+
+extension WatchedPort {
+    /// Takes a new measurement; rates follow from it and the one before.
+    fileprivate mutating func take(_ new: Measured, at now: Instant) {
+        if let last = measuredAt, now > last {
+            let seconds = Double(now.since(last).wholeNanoseconds) / 1e9
+            delivered = Loads(
+                from: Load(
+                    from: measured.from?.adding(measured.fromLane),
+                    to: new.from?.adding(new.fromLane), seconds: seconds),
+                to: Load(
+                    from: measured.to?.adding(measured.toLane), to: new.to?.adding(new.toLane),
+                    seconds: seconds))
+            lane = Loads(
+                from: Load(from: measured.fromLane, to: new.fromLane, seconds: seconds),
+                to: Load(from: measured.toLane, to: new.toLane, seconds: seconds))
+        }
+        let dropped = measured.toDropped
+        measured = new
+        // A queue that drains is no drop taken back.
+        if let dropped, let latest = new.toDropped {
+            measured.toDropped = DeliveredCounters(
+                packets: max(dropped.packets, latest.packets),
+                bytes: max(dropped.bytes, latest.bytes))
+        }
+        measuredAt = now
+    }
+}
+
+extension Load {
+    /// Between two measurements; nil where there is no earlier one, or the counters began anew.
+    fileprivate init?(from old: DeliveredCounters?, to new: DeliveredCounters?, seconds: Double) {
+        guard let old, let new, new.packets >= old.packets, new.bytes >= old.bytes else {
+            return nil
+        }
+        self.init(
+            packetsPerSecond: Double(new.packets - old.packets) / seconds,
+            bitsPerSecond: Double(new.bytes - old.bytes) * 8 / seconds)
+    }
+}

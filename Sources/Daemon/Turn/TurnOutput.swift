@@ -1,0 +1,69 @@
+// What a turn leaves for those beside it: what is to be told, and machines to stop.
+package import Mitigation
+
+/// A virtual machine is to be stopped: its link is down.
+package struct StopOrder: Hashable, Sendable {
+    /// Which interface.
+    package var port: PortID
+    /// The port, as its name was matched.
+    package var match: PortMatch
+    /// The incident.
+    package var incident: UInt32
+}
+
+/// What a turn leaves for those beside it.
+package struct TurnOutput: Sendable {
+    /// What a former daemon had to tell and may not have told.
+    package var untold: [AlertLine] = []
+    /// What the engine told.
+    package var events: [Event] = []
+    /// Virtual machines to stop.
+    package var stops: [StopOrder] = []
+    /// What the turn itself has to tell: a repair, a failed poll.
+    package var notes: [TurnNote] = []
+
+    /// Nothing yet.
+    package init() {}
+
+    /// Nothing at all.
+    package var isEmpty: Bool {
+        untold.isEmpty && events.isEmpty && stops.isEmpty && notes.isEmpty
+    }
+}
+
+/// What was found at start.
+package struct Adoption: Hashable, Sendable {
+    /// How many ports go on, by rung.
+    package var rungs: [Rung: Int] = [:]
+    /// Of those, how many nothing is remembered of: found in the kernel alone.
+    package var unremembered = 0
+    /// How many incidents ended with their port while no daemon ran.
+    package var gone = 0
+
+    /// Nothing found.
+    package var isEmpty: Bool { rungs.isEmpty && gone == 0 }
+}
+
+/// What the turn itself has to tell.
+package enum TurnNote: Hashable, Sendable {
+    /// Somebody had taken out what limits a port; it was put back. The port, and what was missing.
+    case repaired(PortName, String)
+    /// What limits a port is missing and cannot be put back, or cannot be looked at.
+    case damaged(PortName, String)
+    /// Somebody keeps taking out what limits a port: what, and for how many seconds it is left so.
+    case contested(PortName, String, seconds: Int)
+    /// A redirect that led nowhere was taken out while the rest is left to whoever took it out.
+    case redirectTakenOut(PortName, String)
+    /// The counters could not be read.
+    case pollFailed(String)
+    /// The interfaces could not be listed.
+    case linksFailed(String)
+    /// What goes on after a start.
+    case adopted(Adoption)
+    /// The kernel's objects could not be looked at, at start.
+    case surveyFailed(String)
+    /// The journal could not be written: a crash would now lose clocks, never limits.
+    case journalFailed(String)
+    /// The journal is written again.
+    case journalWorks
+}

@@ -1,0 +1,131 @@
+// Files that are whole or not there: written under another name, then renamed over the old one.
+// Invariants: a reader, and whoever starts after a crash, sees the old content or the new, never a
+// part; what fails leaves the old content in place.
+internal import Glibc
+public import SystemPackage
+
+/// A small file that is replaced as a whole.
+public struct AtomicFile: Sendable {
+    /// Where it stands; `<path>.new` is used while it is written.
+    public let path: String
+
+    /// The file at `path`.
+    public init(path: String) { self.path = path }
+
+    /// Its content; nil where there is no such file.
+    ///
+    /// - Parameter limit: the most bytes that are read.
+    /// - Throws: errno of open(2) or read(2); EFBIG where it is longer than `limit`.
+    public func read(limit: Int) throws(Errno) -> [UInt8]? {
+        do throws(Errno) {
+            return try Self.content(of: try Self.open(path, O_RDONLY | O_NOFOLLOW), limit: limit)
+        } catch {
+            guard error == .noSuchFileOrDirectory else { throw error }
+            return nil
+        }
+    }
+
+    /// Replaces its content. `isDurable`: it also survives a loss of power, once this returns (fsync(2)
+    /// of the file and its folder, which waits for the disk).
+    ///
+    /// - Throws: errno of open(2), write(2), fsync(2) or rename(2).
+    public func replace(_ content: [UInt8], isDurable: Bool) throws(Errno) {
+        let temporary = path + ".new"
+        do throws(Errno) {
+            let file = try Self.open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW)
+            try Self.write(content, to: file.number)
+            if isDurable { try Self.synchronize(file.number) }
+        } catch {
+            _ = unsafe unlink(temporary)
+            throw error
+        }
+        guard unsafe rename(temporary, path) == 0 else { throw Errno(rawValue: errno) }
+        guard isDurable else { return }
+        let folder = FilePath(path).removingLastComponent().string
+        let opened = try Self.open(folder.isEmpty ? "." : folder, O_RDONLY | O_DIRECTORY)
+        try Self.synchronize(opened.number)
+    }
+
+    /// Makes its folder, for this user alone, where it is not there; the folder above must be.
+    ///
+    /// - Throws: errno of mkdir(2).
+    public func makeFolder() throws(Errno) {
+        let folder = FilePath(path).removingLastComponent().string
+        guard unsafe mkdir(folder, 0o700) == 0 || errno == EEXIST else {
+            throw Errno(rawValue: errno)
+        }
+    }
+
+    /// Gives it another name beside the old one, replacing what has that name: what is broken is kept
+    /// for whoever looks into it.
+    ///
+    /// - Throws: errno of rename(2).
+    public func setAside(as suffix: String) throws(Errno) {
+        guard unsafe rename(path, path + suffix) == 0 else { throw Errno(rawValue: errno) }
+    }
+
+    /// Deletes it; nothing where it is not there.
+    ///
+    /// - Throws: errno of unlink(2).
+    public func remove() throws(Errno) {
+        guard unsafe unlink(path) == 0 || errno == ENOENT else { throw Errno(rawValue: errno) }
+    }
+
+    private static func content(
+        of file: borrowing OwnedDescriptor, limit: Int
+    ) throws(Errno) -> [UInt8] {
+        var content: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let count = unsafe chunk.withUnsafeMutableBytes {
+                unsafe Glibc.read(file.number, $0.baseAddress, $0.count)
+            }
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw Errno(rawValue: errno) }
+            guard count > 0 else { return content }
+            content += chunk[..<count]
+            guard content.count <= limit else { throw .fileTooLarge }
+        }
+    }
+
+    private static func open(_ path: String, _ flags: Int32) throws(Errno) -> OwnedDescriptor {
+        while true {
+            let number = unsafe Glibc.open(path, flags | O_CLOEXEC, 0o600)
+            if number >= 0 { return try OwnedDescriptor(number) }
+            guard errno == EINTR else { throw Errno(rawValue: errno) }
+        }
+    }
+
+    private static func write(_ content: [UInt8], to number: Int32) throws(Errno) {
+        var written = 0
+        while written < content.count {
+            let count = unsafe content.withUnsafeBytes {
+                unsafe Glibc.write(
+                    number, $0.baseAddress?.advanced(by: written), $0.count - written)
+            }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { throw Errno(rawValue: count == 0 ? EIO : errno) }
+            written += count
+        }
+    }
+
+    private static func synchronize(_ number: Int32) throws(Errno) {
+        guard fsync(number) == 0 else { throw Errno(rawValue: errno) }
+    }
+}
+
+extension RunningKernel {
+    /// Which start of this machine it is: another one after each (/proc/sys/kernel/random/boot_id);
+    /// empty where the kernel does not say.
+    public static var boot: String {
+        let file = AtomicFile(path: "/proc/sys/kernel/random/boot_id")
+        let bytes = (try? file.read(limit: 4_096)) ?? []
+        return String(decoding: bytes.prefix { $0 > 0x20 }, as: UTF8.self)
+    }
+}
+
+/// CLOCK_REALTIME: for what is kept over a restart of the machine, never for a decision.
+public enum WallClock {
+    /// Seconds since 1970.
+    public static var seconds: Int64 { Int64(time(nil)) }
+}

@@ -1,0 +1,52 @@
+// `sluiced`, or `sluiced run`: the daemon.
+internal import ArgumentParser
+internal import ControlAPI
+internal import Daemon
+internal import LinuxSystem
+
+struct RunCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run",
+        abstract: "Run the daemon (the default).",
+        discussion: """
+            Watches every port's counters, and climbs a ladder on a flooding one: police, shape, \
+            tighten, shut down. When the flood ends, it climbs down and leaves the port as it was.
+
+            Signals: TERM stops and leaves mitigations in place, and the next start goes on with \
+            them (sluicectl release --all before, or sluiced undo after, takes them out); HUP reads \
+            the configuration again.
+            Exit status: 0 stopped, 1 a configuration that is refused or a part that cannot start, \
+            64 a wrong command line.
+            """)
+
+    @Option(name: [.short, .long], help: "The configuration file.")
+    var config = Daemon.Configuration.defaultPath
+
+    @Flag(help: "Check the configuration file, say what is wrong with it, and exit.")
+    var checkConfig = false
+
+    @Flag(help: "Log to standard error instead of syslog.")
+    var foreground = false
+
+    func run() throws {
+        if checkConfig {
+            do throws(ConfigurationError) {
+                _ = try Daemon.Configuration.load(path: config)
+            } catch {
+                StandardError.write("\(error)\n")
+                throw ExitCode(1)
+            }
+            print("\(config): ok")
+            return
+        }
+        do throws(ServiceError) {
+            try Service.run(
+                ServiceOptions(
+                    configuration: config, logsToStandardError: foreground,
+                    version: Product.version, environment: Environment.all))
+        } catch {
+            StandardError.write("\(error)\n")
+            throw ExitCode(1)
+        }
+    }
+}
