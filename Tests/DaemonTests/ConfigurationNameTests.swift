@@ -52,17 +52,24 @@ import Testing
         try #require(PortNames.default.match(PortName(name)))
     }
 
+    /// A command whose arguments are text.
+    private func texts(
+        _ hook: ShutdownHook, _ template: [String], for match: PortMatch
+    ) throws -> [String] {
+        try hook.command(template, for: match).map { String(decoding: $0, as: UTF8.self) }
+    }
+
     /// Guards against: the wrong domain being destroyed.
     @Test func commands() throws {
         var hook = ShutdownHook()
         let match = try Self.match("vm-4519-00df")
-        #expect(try hook.command(hook.gentle, for: match) == ["virsh", "shutdown", "vm-4519"])
-        #expect(try hook.command(hook.hard, for: match) == ["virsh", "destroy", "vm-4519"])
+        #expect(try texts(hook, hook.gentle, for: match) == ["virsh", "shutdown", "vm-4519"])
+        #expect(try texts(hook, hook.hard, for: match) == ["virsh", "destroy", "vm-4519"])
         hook.domain = "routeros_{netid}"
         let router = try Self.match("spc-00da")
-        #expect(try hook.command(hook.hard, for: router) == ["virsh", "destroy", "routeros_00da"])
+        #expect(try texts(hook, hook.hard, for: router) == ["virsh", "destroy", "routeros_00da"])
         #expect(
-            try hook.command(["stop", "a {port}{num}; b"], for: match)
+            try texts(hook, ["stop", "a {port}{num}; b"], for: match)
                 == ["stop", "a vm-4519-00df4519; b"])
     }
 
@@ -75,14 +82,16 @@ import Testing
         #expect(throws: ShutdownHook.ExpansionError.option(argument: "{port}")) {
             try hook.command(["stop", "{port}"], for: named(Array("--help".utf8)))
         }
-        #expect(throws: ShutdownHook.ExpansionError.notText(PortName(bytes: [0xff]))) {
-            try hook.command(["stop", "x"], for: named([0xff]))
-        }
+        let raw = try hook.command(["stop", "x{port}"], for: named([0xff, 0x0a]))
+        #expect(raw == [Array("stop".utf8), [0x78, 0xff, 0x0a]])
         let missing = ShutdownHook.ExpansionError.missing(placeholder: "num", argument: "vm-{num}")
         #expect(throws: missing) {
             try hook.command(hook.gentle, for: named(Array("tap0".utf8)))
         }
         let shell = named(Array("$(id);`id`".utf8))
-        #expect(try hook.command(["stop", "{port}"], for: shell) == ["stop", "$(id);`id`"])
+        #expect(try texts(hook, ["stop", "{port}"], for: shell) == ["stop", "$(id);`id`"])
+        // What a name brings is not filled in again.
+        let braces = named(Array("{domain}{num}".utf8))
+        #expect(try texts(hook, ["stop", "{port}"], for: braces) == ["stop", "{domain}{num}"])
     }
 }

@@ -13,10 +13,27 @@ package struct ConfigurationProblem: Hashable, Sendable, CustomStringConvertible
     /// What to write instead.
     package var cure: String?
 
-    /// `FILE:LINE:COLUMN: error: what is wrong; the cure`, as compilers print it.
+    /// `FILE:LINE:COLUMN: error: what is wrong; the cure`, as compilers print it: one line, in which
+    /// what the file holds of control characters is escaped.
     package var description: String {
         let place = position.map { ":\($0.line):\($0.column)" } ?? ""
-        return "\(file)\(place): error: \(sentence)" + (cure.map { "; \($0)" } ?? "")
+        return Self.harmless(
+            "\(file)\(place): error: \(sentence)" + (cure.map { "; \($0)" } ?? ""))
+    }
+
+    /// Letters of every script stay; what could break a line, move a terminal's cursor or turn the
+    /// direction of writing stands as `\u{NN}`.
+    private static func harmless(_ text: String) -> String {
+        var harmless = String.UnicodeScalarView()
+        for scalar in text.unicodeScalars {
+            switch scalar.properties.generalCategory {
+            case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .surrogate,
+                .unassigned:
+                harmless += "\\u{\(String(scalar.value, radix: 16))}".unicodeScalars
+            default: harmless.append(scalar)
+            }
+        }
+        return String(harmless)
     }
 }
 

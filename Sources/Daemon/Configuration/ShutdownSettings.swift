@@ -1,7 +1,7 @@
 // How a virtual machine is stopped: a program of the operator's, gently and then hard.
 // Invariant: arguments never pass a shell, and no placeholder is expanded into an option.
 
-package import Mitigation
+import Mitigation
 
 /// How a virtual machine is stopped once its link is down.
 package struct ShutdownSettings: Hashable, Sendable {
@@ -38,8 +38,6 @@ package struct ShutdownHook: Hashable, Sendable {
     package enum ExpansionError: Error, Hashable, Sendable, CustomStringConvertible {
         /// The port's pattern has no such part.
         case missing(placeholder: String, argument: String)
-        /// The port's name is no text, so that it cannot be told to a program for certain.
-        case notText(PortName)
         /// The argument would begin with `-` and be read as an option.
         case option(argument: String)
 
@@ -48,8 +46,6 @@ package struct ShutdownHook: Hashable, Sendable {
             switch self {
             case .missing(let placeholder, let argument):
                 "the port's name gives no {\(placeholder)} for the argument \"\(argument)\""
-            case .notText(let name):
-                "the port's name \(name) is not UTF-8 text"
             case .option(let argument):
                 "the argument \"\(argument)\" would begin with - and be read as an option"
             }
@@ -61,22 +57,22 @@ package struct ShutdownHook: Hashable, Sendable {
     /// - Parameters:
     ///   - template: `gentle` or `hard`.
     ///   - match: the port as `PortNames.match` found it.
-    /// - Returns: the program, then its arguments; empty where `template` is.
+    /// - Returns: the program, then its arguments, as bytes, since a port's name need not be text;
+    ///   empty where `template` is.
     /// - Throws: `ExpansionError` where the port's name does not give what the template needs.
     package func command(
         _ template: [String], for match: PortMatch
-    ) throws(ExpansionError) -> [String] {
-        guard let port = String(validating: match.name.bytes, as: UTF8.self) else {
-            throw .notText(match.name)
-        }
-        var values = ["port": port, "netid": match.netidText, "num": match.numText]
+    ) throws(ExpansionError) -> [[UInt8]] {
+        var values: [String: [UInt8]] = ["port": match.name.bytes]
+        values["netid"] = match.netidText.map { Array($0.utf8) }
+        values["num"] = match.numText.map { Array($0.utf8) }
         if template.contains(where: { Self.placeholders(in: $0).contains("domain") }) {
             values["domain"] = try Self.expand(domain, values)
         }
-        var command: [String] = []
+        var command: [[UInt8]] = []
         for argument in template {
             let expanded = try Self.expand(argument, values)
-            if expanded.utf8.first == UInt8(ascii: "-"), argument.utf8.first != UInt8(ascii: "-") {
+            if expanded.first == UInt8(ascii: "-"), argument.utf8.first != UInt8(ascii: "-") {
                 throw .option(argument: argument)
             }
             command.append(expanded)
@@ -97,20 +93,21 @@ package struct ShutdownHook: Hashable, Sendable {
         return names
     }
 
+    /// What is put in is not looked at again: a port may be called `{domain}`.
     private static func expand(
-        _ template: String, _ values: [String: String?]
-    ) throws(ExpansionError) -> String {
-        var expanded = ""
+        _ template: String, _ values: [String: [UInt8]]
+    ) throws(ExpansionError) -> [UInt8] {
+        var expanded: [UInt8] = []
         var rest = template[...]
         while let open = rest.firstIndex(of: "{"), let close = rest[open...].firstIndex(of: "}") {
-            expanded += rest[..<open]
+            expanded += rest[..<open].utf8
             let name = String(rest[rest.index(after: open)..<close])
-            guard let value = values[name] ?? nil else {
+            guard let value = values[name] else {
                 throw .missing(placeholder: name, argument: template)
             }
             expanded += value
             rest = rest[rest.index(after: close)...]
         }
-        return expanded + rest
+        return expanded + rest.utf8
     }
 }

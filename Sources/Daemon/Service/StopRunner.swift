@@ -43,14 +43,16 @@ package final class StopRunner: Sendable {
     private func run(
         _ template: [String], _ step: String, _ order: StopOrder, _ hook: ShutdownHook
     ) async {
-        let command: [String]
+        let command: [[UInt8]]
         do throws(ShutdownHook.ExpansionError) {
             command = try hook.command(template, for: order.match)
         } catch {
             tell(order, step, "error", "\(error)")
             return
         }
-        guard let program = command.first else { return }
+        guard let program = command.first.map({ String(decoding: $0, as: UTF8.self) }) else {
+            return
+        }
         do {
             let status = try await execute(program, Array(command.dropFirst()), hook.timeout)
             tell(order, step, status == nil ? "killed" : "exit", status ?? "after \(hook.timeout)")
@@ -62,7 +64,7 @@ package final class StopRunner: Sendable {
     /// The program's end, or nil where it had to be killed. Its environment holds a PATH and nothing
     /// else; its process group goes with it.
     private func execute(
-        _ program: String, _ arguments: [String], _ timeout: Duration
+        _ program: String, _ arguments: [[UInt8]], _ timeout: Duration
     ) async throws -> String? {
         var options = PlatformOptions()
         options.processGroupID = 0
@@ -75,7 +77,8 @@ package final class StopRunner: Sendable {
                 let executable: Executable =
                     program.hasPrefix("/") ? .path(FilePath(program)) : .name(program)
                 let result = try await Subprocess.run(
-                    executable, arguments: Arguments(arguments),
+                    // Raw arguments bring their own NUL (swift-subprocess calls strdup(3)).
+                    executable, arguments: Arguments(arguments.map { $0 + [0] }),
                     environment: .custom(["PATH": "/usr/sbin:/usr/bin:/sbin:/bin"]),
                     platformOptions: platform, output: .discarded, error: .discarded)
                 return "\(result.terminationStatus)"
