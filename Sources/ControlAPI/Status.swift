@@ -121,6 +121,10 @@ public struct Status: Codable, Hashable, Sendable {
     public var pollMilliseconds: Double
     /// Polls that started more than half an interval late.
     public var latePolls: UInt64
+    /// How late the latest poll since start began, in microseconds.
+    public var worstLatenessMicroseconds: UInt64
+    /// How late polls since start began on average, in microseconds.
+    public var meanLatenessMicroseconds: UInt64
     /// Ports above `normal`.
     public var mitigated: Int
     /// What the breaker stands on (`share`, `shutdowns`); nil while it is closed.
@@ -134,12 +138,15 @@ public struct Status: Codable, Hashable, Sendable {
         case kernelNotes = "kernel_notes"
         case pollMilliseconds = "poll_milliseconds"
         case latePolls = "late_polls"
+        case worstLatenessMicroseconds = "worst_lateness_microseconds"
+        case meanLatenessMicroseconds = "mean_lateness_microseconds"
     }
 
     /// The daemon's present state.
     public init(
         version: String, pid: Int32, mode: String, uptimeSeconds: Double, kernel: String,
         kernelNotes: [String], polls: UInt64, pollMilliseconds: Double, latePolls: UInt64,
+        worstLatenessMicroseconds: UInt64 = 0, meanLatenessMicroseconds: UInt64 = 0,
         mitigated: Int, breaker: String?, ports: [PortStatus]
     ) {
         self.version = version
@@ -151,6 +158,8 @@ public struct Status: Codable, Hashable, Sendable {
         self.polls = polls
         self.pollMilliseconds = pollMilliseconds
         self.latePolls = latePolls
+        self.worstLatenessMicroseconds = worstLatenessMicroseconds
+        self.meanLatenessMicroseconds = meanLatenessMicroseconds
         self.mitigated = mitigated
         self.breaker = breaker
         self.ports = ports

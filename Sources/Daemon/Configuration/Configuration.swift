@@ -68,8 +68,15 @@ package struct ControlSettings: Hashable, Sendable {
     package var readers: String?
     /// Members of this group may also act (release). nil: root only.
     package var operators: String?
-    /// More connections than this at a time are closed at once.
+    /// More connections than this at a time are closed at once; a quarter is kept for those who may
+    /// act.
     package var maximumConnections = 64
+
+    /// A peer with this right gets a connection while fewer than this are open: whoever may only
+    /// read cannot shut out who acts.
+    func mostConnections(for access: ControlAccess) -> Int {
+        access == .act ? maximumConnections : maximumConnections - maximumConnections / 4
+    }
 
     /// The defaults.
     package init() {}

@@ -147,29 +147,38 @@ package final class ControlServer: Sendable {
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let pipeline = channel.pipeline.syncOperations
-                    // Thrown: NIO closes the connection at once.
-                    guard table.value.open < settings.maximumConnections else {
-                        throw ChannelError.inappropriateOperationForState
-                    }
                     let peer = try pipeline.withUnsafeTransportIfAvailable(
                         of: NIOBSDSocket.Handle.self
                     ) { try PeerCredentials(ofPeerAt: SystemPackage.FileDescriptor(rawValue: $0)) }
                     let access = peer.map(authorize) ?? ControlAccess.none
-                    let bounds = RequestBounds(limits: limits)
-                    var decoderLimits = NIOHTTPDecoderLimitConfiguration()
-                    decoderLimits.maxHeaderFieldSize = limits.headBytes
-                    decoderLimits.maxHeaderListSize = limits.headBytes
-                    decoderLimits.maxHeaderFieldCount = 100
-                    let decoder = HTTPRequestDecoder(limitConfiguration: decoderLimits)
-                    try pipeline.addHandlers([
-                        HTTPResponseEncoder(), bounds, ByteToMessageHandler(decoder),
-                        ControlConnection(
-                            router: ControlRouter(access: access, version: version),
-                            limits: limits, mailbox: mailbox, bell: bell, bounds: bounds,
-                            table: table.value),
-                    ])
+                    // Thrown: NIO closes the connection at once.
+                    guard table.value.open < settings.mostConnections(for: access) else {
+                        throw ChannelError.inappropriateOperationForState
+                    }
+                    try Self.addHandlers(
+                        to: pipeline, router: ControlRouter(access: access, version: version),
+                        limits: limits, mailbox: mailbox, bell: bell, table: table.value)
                 }
             }
             .withBoundSocket(descriptor.rawValue).wait()
+    }
+
+    /// The handlers of one connection, from its bytes to its answers.
+    static func addHandlers(
+        to pipeline: ChannelPipeline.SynchronousOperations, router: ControlRouter,
+        limits: ControlLimits, mailbox: Mailbox, bell: ReplyBell, table: ControlTable
+    ) throws {
+        let bounds = RequestBounds(limits: limits)
+        var decoderLimits = NIOHTTPDecoderLimitConfiguration()
+        decoderLimits.maxHeaderFieldSize = limits.headBytes
+        decoderLimits.maxHeaderListSize = limits.headBytes
+        decoderLimits.maxHeaderFieldCount = 100
+        let decoder = HTTPRequestDecoder(limitConfiguration: decoderLimits)
+        try pipeline.addHandlers([
+            HTTPResponseEncoder(), bounds, ByteToMessageHandler(decoder),
+            ControlConnection(
+                router: router, limits: limits, mailbox: mailbox, bell: bell, bounds: bounds,
+                table: table),
+        ])
     }
 }

@@ -67,6 +67,8 @@ package struct Service: ~Copyable {
     private var nextPoll: UInt64
     private var watchdogAt: UInt64 = 0
     private var isStopping = false
+    /// The mailbox was busy when it was looked into.
+    private var hasMail = false
 
     private static var now: Instant { Instant(nanoseconds: MonotonicClock.nanoseconds) }
 
@@ -232,9 +234,13 @@ package struct Service: ~Copyable {
         let now = Self.now
         let interval = configuration.policy.pollInterval.wholeNanoseconds
         if expirations > 1 || now.nanoseconds > nextPoll + interval / 2 { facts.latePolls += 1 }
+        let lateness = now.nanoseconds > nextPoll ? now.nanoseconds - nextPoll : 0
+        facts.worstLateness = max(facts.worstLateness, lateness)
+        facts.totalLateness += lateness
         nextPoll += interval * expirations
         turn.run(now: now) { Self.now }
         feedWatchdog(now: now)
+        if hasMail { takeMail() }
     }
 
     private mutating func feedWatchdog(now: Instant) {
@@ -272,7 +278,9 @@ package struct Service: ~Copyable {
             }
         }
         if let result = loaded.take() { adopt(result) }
-        if isBusy { sources.wakeUp.signal() }
+        // Not at once: a thread that holds the lock and waits for this processor would wait for ever.
+        // It wakes us when it is done, and the next poll looks in any case.
+        hasMail = isBusy
     }
 
     private mutating func obey(_ signal: SignalPipe.Signal) {

@@ -15,6 +15,13 @@ package struct ServiceFacts: Sendable {
     package var startedAt: Instant
     /// Polls that started more than half an interval late.
     package var latePolls: UInt64 = 0
+    /// How late the latest poll began, in nanoseconds.
+    package var worstLateness: UInt64 = 0
+    /// How late all polls together began, in nanoseconds.
+    package var totalLateness: UInt64 = 0
+
+    /// In microseconds, over this many polls.
+    func meanLateness(polls: UInt64) -> UInt64 { totalLateness / max(1, polls) / 1_000 }
 
     /// Facts of a service that starts now.
     package init(version: String, pid: Int32, kernel: String, startedAt: Instant) {
@@ -34,13 +41,16 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             uptimeSeconds: seconds(now.since(facts.startedAt)), kernel: facts.kernel,
             kernelNotes: control.parts.notes, polls: polls,
             pollMilliseconds: seconds(engine.policy.pollInterval) * 1_000,
-            latePolls: facts.latePolls, mitigated: engine.mitigatedCount,
+            latePolls: facts.latePolls, worstLatenessMicroseconds: facts.worstLateness / 1_000,
+            meanLatenessMicroseconds: facts.meanLateness(polls: polls),
+            mitigated: engine.mitigatedCount,
             breaker: engine.breaker?.rawValue, ports: ports.sorted { $0.index < $1.index })
     }
 
     /// One port by its escaped name; nil where none is watched.
     package func portStatus(named name: String, now: Instant) -> PortStatus? {
-        table.watched.first { $0.value.port.name.description == name }
+        guard let wanted = PortName(escaped: name) else { return nil }
+        return table.watched.first { $0.value.port.name == wanted }
             .map { portStatus($0.key, now: now) }
     }
 
