@@ -9,9 +9,11 @@ TESTS := $(BUILD)/sluicePackageTests.xctest
 PACKAGES := ca-certificates g++ git iproute2 iputils-ping jq kmod libc6-dev libcurl4 libmnl-dev libncurses6 libnl-3-dev \
 	libnl-route-3-dev libsqlite3-0 libtomlplusplus-dev libxml2 pkg-config user-mode-linux
 
+FUZZ_SECONDS := 60
+
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help deps build test demo lint clean
+.PHONY: help deps build test fuzz demo lint clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -34,6 +36,11 @@ test: deps lint ## Run all tests: pure, on this kernel, and on a full kernel
 	swift build -c release --build-tests
 	@$(SUDO) Tests/fullkernel/lanes $(TESTS)
 
+fuzz: deps ## Fuzz every reader of strangers' bytes, FUZZ_SECONDS (60) each
+	SLUICE_FUZZ=1 swift build -c release --scratch-path .build-fuzz --product sluice-fuzz \
+		--sanitize fuzzer --sanitize address -Xswiftc -sanitize=fuzzer,address
+	@Tests/FuzzDriver/run .build-fuzz/release/sluice-fuzz .build-fuzz/fuzz $(FUZZ_SECONDS)
+
 demo: build ## Show a flood and what becomes of it, live, in a sandbox, in under two minutes
 	@$(BUILD)/sluice-demo --full-kernel Tests/fullkernel/run --output .build/demo
 
@@ -41,4 +48,4 @@ lint: ## Check the format of all Swift sources
 	swift format lint --strict --parallel --recursive Sources Tests Package.swift
 
 clean: ## Remove what was built
-	$(SUDO) rm -rf .build
+	$(SUDO) rm -rf .build .build-*

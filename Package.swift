@@ -102,7 +102,20 @@ let package = Package(
             name: "sluice-demo", dependencies: ["ControlAPI", "Lab"], path: "Tests/Demo",
             exclude: ["demo.svg"], swiftSettings: strict),
 
+        // Readers of strangers' bytes, for the pure lane and for `make fuzz`.
+        .target(
+            name: "Fuzz",
+            dependencies: [
+                "CNetlink", "ControlAPI", "Daemon", "Mitigation", "Netlink", "TOML",
+                "TrafficControl",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ],
+            path: "Tests/Fuzz", swiftSettings: strict),
+
         // The pure lane.
+        .testTarget(name: "FuzzTests", dependencies: ["Fuzz"], swiftSettings: strict),
         .testTarget(name: "MitigationTests", dependencies: ["Mitigation"], swiftSettings: strict),
         .testTarget(
             name: "ControlAPITests",
@@ -143,3 +156,11 @@ let package = Package(
     cLanguageStandard: .gnu17,
     cxxLanguageStandard: .cxx17
 )
+
+// `make fuzz` alone builds this: libFuzzer brings the program's beginning.
+if Context.environment["SLUICE_FUZZ"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "sluice-fuzz", dependencies: ["Fuzz"], path: "Tests/FuzzDriver",
+            exclude: ["run"], swiftSettings: strict))
+}

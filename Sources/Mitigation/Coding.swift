@@ -99,7 +99,9 @@ extension PortName: Codable {
                 continue
             }
             let digits = rest.dropFirst().prefix(2)
+            // A sign is no digit, though UInt8 would read one.
             guard rest.first == UInt8(ascii: "x"), digits.count == 2,
+                digits.allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit }),
                 let value = UInt8(String(decoding: digits, as: UTF8.self), radix: 16)
             else { return nil }
             bytes.append(value)

@@ -53,9 +53,7 @@ extension ConfigurationReader {
     ) {
         var marks = Marks()
         defer { if marks == Marks() { readMarks(table, &marks) } }
-        guard let name = PortName(escaped: key), !name.bytes.isEmpty,
-            name.bytes.count <= NamePattern.longestName
-        else {
+        guard let name = PortName(escaped: key) else {
             return problems.report(
                 "port.\"\(key)\" is no interface's name",
                 cure: "write 1 to 15 bytes as `sluicectl status` prints them", at: position)
@@ -86,27 +84,5 @@ extension ConfigurationReader {
                 "\(key): \"\(text)\" stands in class \(owner.rawValue) already",
                 cure: "take one of them out", at: position)
         }
-    }
-}
-
-extension PortName {
-    /// The name that `description` printed as this text; nil where an escape is malformed.
-    init?(escaped text: String) {
-        var bytes: [UInt8] = []
-        var rest = Array(text.utf8)[...]
-        while let byte = rest.popFirst() {
-            guard byte == UInt8(ascii: "\\") else {
-                bytes.append(byte)
-                continue
-            }
-            let escape = rest.prefix(3)
-            guard escape.count == 3, escape.first == UInt8(ascii: "x"),
-                escape.dropFirst().allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit }),
-                let value = UInt8(String(decoding: escape.dropFirst(), as: UTF8.self), radix: 16)
-            else { return nil }
-            bytes.append(value)
-            rest = rest.dropFirst(3)
-        }
-        self.init(bytes: bytes)
     }
 }
