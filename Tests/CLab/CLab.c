@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -278,6 +279,35 @@ pid_t clab_spawn(const char *path, char *const argv[], char *const envp[], int i
     if (child < 0) return fail(report[0]);
     close(report[0]);
     return child;
+}
+
+int clab_become(uid_t user, gid_t group, const gid_t *groups, size_t count) {
+    if (syscall(SYS_setgroups, count, groups) < 0) return -1;
+    if (syscall(SYS_setresgid, group, group, group) < 0) return -1;
+    return (int)syscall(SYS_setresuid, user, user, user);
+}
+
+int clab_allow_descriptors(uint64_t count) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return -1;
+    if (limit.rlim_cur >= count) return 0;
+    limit.rlim_cur = count;
+    if (limit.rlim_max < count) limit.rlim_max = count;
+    return setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int clab_link_rename(const char *name, const char *new_name) {
+    struct ifreq request;
+    // Kernels before 6.2 rename only what is down.
+    if (clab_link_set_up(name, false) < 0) return -1;
+    if (!put_name(&request, name)) return -1;
+    if (strlen(new_name) >= IFNAMSIZ) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    strcpy(request.ifr_newname, new_name);
+    if (link_ioctl(SIOCSIFNAME, &request) < 0) return -1;
+    return clab_link_set_up(new_name, true);
 }
 
 int clab_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }

@@ -18,10 +18,10 @@ struct Stage: ~Copyable {
     let daemon: DaemonProcess
 
     /// Starts a hypervisor, then `prepare` on it, then the daemon with short dwells; `settings` are
-    /// lines of TOML that come after.
+    /// lines of TOML that come after, `control` those of the section that names the socket.
     init(
         outside: Station.Inside = .sink, police: Int = 60, shape: Int = 60, tighten: Int = 60,
-        calm: Int = 2, settings: String = "", mode: String = "enforce",
+        calm: Int = 2, settings: String = "", mode: String = "enforce", control: String = "",
         prepare: (Host) throws -> Void = { _ in }
     ) throws {
         let folder = try ScratchFolder()
@@ -43,6 +43,7 @@ struct Stage: ~Copyable {
             to = { packets = "\(Self.mark)pps", bits = "400mbit" }
             [control]
             socket = "\(socket)"
+            \(control)
             [journal]
             runtime = "\(folder.file("run"))"
             directory = "\(folder.file("state"))"

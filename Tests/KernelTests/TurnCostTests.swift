@@ -11,10 +11,10 @@ import Testing
 import TrafficControl
 
 @Suite(.serialized) struct TurnCostTests {
-    private static let ports = 1_000
+    static let ports = 1_000
 
     /// Makes VMs' taps, by one batch of ip(8).
-    private static func makePorts(_ folder: borrowing ScratchFolder) throws {
+    static func makePorts(_ folder: borrowing ScratchFolder) throws {
         var batch = ""
         for number in 1...ports {
             batch += "tuntap add dev vm-\(number)-00aa mode tap\n"

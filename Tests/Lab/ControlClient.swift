@@ -12,6 +12,17 @@ struct ControlClient {
     /// - Returns: the body of a 2xx answer.
     /// - Throws: `LabError` where nobody answers within 5 s or the answer is not 2xx.
     func request(_ method: String, _ target: String, body: String) throws(LabError) -> String {
+        let answer = try ask(method, target, body: body)
+        guard answer.status / 100 == 2 else {
+            throw LabError("\(method) \(target)", detail: "\(answer.status): \(answer.body)")
+        }
+        return answer.body
+    }
+
+    /// Sends a request and reads the answer to its end, whatever it says.
+    ///
+    /// - Throws: `LabError` where nobody answers within 5 s, or not in HTTP.
+    func ask(_ method: String, _ target: String, body: String) throws(LabError) -> ControlAnswer {
         let what = "\(method) \(target)"
         let connection = try Descriptor(unsafe clab_unix_connect_stream(path, 5_000), what)
         let text = """
@@ -26,7 +37,7 @@ struct ControlClient {
         let bytes = Array(text.utf8)
         let sent = unsafe send(
             connection.number, bytes, bytes.count, Int32(MSG_NOSIGNAL))
-        guard sent == bytes.count else { throw LabError(what, errno: errno) }
+        guard sent == bytes.count || errno == EPIPE else { throw LabError(what, errno: errno) }
         return try answer(to: what, from: try receiveAll(connection.number, what))
     }
 
@@ -35,13 +46,16 @@ struct ControlClient {
         var chunk = [UInt8](repeating: 0, count: 65_536)
         while true {
             let count = unsafe recv(descriptor, &chunk, chunk.count, 0)
+            // Closed with bytes of ours unread: what came before stands.
+            if count < 0, errno == ECONNRESET { return bytes }
             guard count >= 0 else { throw LabError(what, errno: errno) }
             guard count > 0 else { return bytes }
             bytes += chunk[..<count]
         }
     }
 
-    private func answer(to what: String, from bytes: [UInt8]) throws(LabError) -> String {
+    private func answer(to what: String, from bytes: [UInt8]) throws(LabError) -> ControlAnswer {
+        guard !bytes.isEmpty else { return ControlAnswer(status: 0, body: "") }
         let end = Array("\r\n\r\n".utf8)
         guard let position = bytes.indices.first(where: { bytes[$0...].starts(with: end) }) else {
             throw LabError(what, detail: "no HTTP answer: \(bytes.count) bytes")
@@ -49,10 +63,8 @@ struct ControlClient {
         let head = String(decoding: bytes[..<position], as: UTF8.self).lowercased()
         var body = bytes[(position + end.count)...]
         if head.contains("transfer-encoding: chunked") { body = joinChunks(body)[...] }
-        let text = String(decoding: body, as: UTF8.self)
         let code = head.split(separator: " ").dropFirst().first ?? ""
-        guard code.hasPrefix("2") else { throw LabError(what, detail: "\(code): \(text)") }
-        return text
+        return ControlAnswer(status: Int(code) ?? 0, body: String(decoding: body, as: UTF8.self))
     }
 
     private func joinChunks(_ bytes: ArraySlice<UInt8>) -> [UInt8] {

@@ -123,3 +123,15 @@ public final class Station: Sendable {
         return tap
     }
 }
+
+/// Gives a link another name (`ip link set NAME name NEW`), both as the kernel's bytes; it is up
+/// after this.
+///
+/// - Throws: `LabError`; EINVAL where the kernel refuses the name.
+public func renameLink(_ name: [UInt8], to new: [UInt8]) throws(LabError) {
+    let old = (name + [0]).map(CChar.init(bitPattern:))
+    let next = (new + [0]).map(CChar.init(bitPattern:))
+    try checked(
+        unsafe clab_link_rename(old, next),
+        "rename \(String(decoding: name, as: UTF8.self)) to \(new)")
+}

@@ -27,6 +27,8 @@ int clab_tap_set_offload(int fd, bool on);
 int clab_link_set_up(const char *name, bool up);
 // 1 where IFF_UP is set, 0 where not.
 int clab_link_is_up(const char *name);
+// SIOCSIFNAME; the link is up after it.
+int clab_link_rename(const char *name, const char *new_name);
 int clab_link_set_mac(const char *name, const uint8_t mac[6]);
 int clab_link_set_queue_length(const char *name, int packets);
 int clab_bridge_add_port(const char *bridge, const char *port);
@@ -57,6 +59,12 @@ int clab_unix_connect_stream(const char *path, int timeout_milliseconds);
 // the child gets SIGKILL when the calling thread ends. errno of a failed execve is passed on.
 pid_t clab_spawn(const char *path, char *const argv[], char *const envp[], int in, int out,
                  int err);
+
+// The calling thread alone becomes another user: setgroups, setresgid and setresuid by syscall(2),
+// where the C library's functions would change every thread of the process.
+int clab_become(uid_t user, gid_t group, const gid_t *groups, size_t count);
+// Raises RLIMIT_NOFILE to at least this many.
+int clab_allow_descriptors(uint64_t count);
 
 // pidfd_open(2): readable when the child has ended.
 int clab_pidfd_open(pid_t pid);
