@@ -3,6 +3,7 @@
 #include "CNetlink.h"
 
 #include <fcntl.h>
+#include <linux/netfilter.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -12,6 +13,11 @@
 #ifndef SOL_NETLINK
 #define SOL_NETLINK 270
 #endif
+
+_Static_assert(SLUICE_NFPROTO_INET == NFPROTO_INET, "a protocol family of the kernel's");
+_Static_assert(SLUICE_NFPROTO_NETDEV == NFPROTO_NETDEV, "a protocol family of the kernel's");
+_Static_assert(SLUICE_NF_NETDEV_INGRESS == NF_NETDEV_INGRESS, "a hook of the kernel's");
+_Static_assert(SLUICE_NF_INET_INGRESS == NF_INET_INGRESS, "a hook of the kernel's");
 
 ssize_t sluice_netlink_receive(int descriptor, void *buffer, size_t size, uint32_t *sender,
                                int *flags) {

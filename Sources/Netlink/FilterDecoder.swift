@@ -26,12 +26,20 @@ extension FilterRecord {
                     if let action = ActionRecord(payload: value) { record.actions.append(action) }
                 }
             }
+            if type == Self.policerAttribute[record.kind] {
+                var action = ActionRecord(kind: "police")
+                action.readPolice(value)
+                record.actions.append(action)
+            }
             guard record.kind == "bpf" else { return }
             switch type {
             case TCA_BPF_CLASSID:
                 record.classID = value.load(UInt32.self).map(Handle.init(rawValue:))
             case TCA_BPF_OPS: record.classicBPF = ClassicInstruction.decode(value)
             case TCA_BPF_NAME: record.bpfName = value.text
+            case TCA_BPF_FLAGS:
+                let flags = value.load(UInt32.self) ?? 0
+                record.isDirectAction = flags & UInt32(TCA_BPF_FLAG_ACT_DIRECT) != 0
             case TCA_BPF_ID: record.bpfProgramID = value.load(UInt32.self)
             default: break
             }
@@ -43,6 +51,13 @@ extension FilterRecord {
     private static let actionsAttribute: [String: Int] = [
         "basic": TCA_BASIC_ACT, "bpf": TCA_BPF_ACT, "flower": TCA_FLOWER_ACT, "fw": TCA_FW_ACT,
         "matchall": TCA_MATCHALL_ACT, "u32": TCA_U32_ACT,
+    ]
+
+    /// Where a kind keeps a policer that was asked for in the old way (`tc filter … police …`
+    /// without `action`, as libvirt does): its options, without a kind.
+    private static let policerAttribute: [String: Int] = [
+        "basic": TCA_BASIC_POLICE, "bpf": TCA_BPF_POLICE, "fw": TCA_FW_POLICE,
+        "u32": TCA_U32_POLICE,
     ]
 }
 
@@ -119,7 +134,7 @@ extension ActionRecord {
         self = action
     }
 
-    private mutating func readPolice(_ options: RawSpan) {
+    fileprivate mutating func readPolice(_ options: RawSpan) {
         var parameters: tc_police?
         var police = PoliceRecord()
         var rate64: UInt64?

@@ -24,6 +24,8 @@ public struct FilterRecord: Hashable, Sendable {
     public var bpfName: String?
     /// The kernel's id of an eBPF program (TCA_BPF_ID).
     public var bpfProgramID: UInt32?
+    /// Whether a BPF program's result is the verdict (TCA_BPF_FLAG_ACT_DIRECT).
+    public var isDirectAction = false
     /// The class that a match goes to.
     public var classID: Handle?
     /// Its actions, in order.

@@ -8,10 +8,12 @@ internal import CNetlink
 struct MNLSocket: ~Copyable {
     private let pointer: OpaquePointer
 
-    /// A bound socket of NETLINK_ROUTE. Calls mnl_socket_open2 and mnl_socket_bind; `groups` is a
-    /// mask of RTMGRP_*.
-    init(groups: UInt32, operation: String) throws(NetlinkError) {
-        guard let pointer = unsafe mnl_socket_open2(NETLINK_ROUTE, Int32(SOCK_CLOEXEC.rawValue))
+    /// A bound socket of NETLINK_ROUTE, or of another `bus`. Calls mnl_socket_open2 and
+    /// mnl_socket_bind; `groups` is a mask of RTMGRP_*.
+    init(
+        _ bus: Int32 = NETLINK_ROUTE, groups: UInt32, operation: String
+    ) throws(NetlinkError) {
+        guard let pointer = unsafe mnl_socket_open2(bus, Int32(SOCK_CLOEXEC.rawValue))
         else { throw NetlinkError(operation: operation, code: currentError()) }
         guard unsafe mnl_socket_bind(pointer, groups, MNL_SOCKET_AUTOPID) == 0 else {
             let code = currentError()

@@ -50,6 +50,7 @@ private func readPayload(_ span: RawSpan) throws -> Int {
         _ = (Ownership.isOurs(record), Ownership.isOurHead(record))
         if let name = record.bpfName { try promisePrintable(name, "a program's name") }
     }
+    if let chain = IngressChain(payload: span) { count += 1 + chain.devices.count }
     if let link = Link(payload: span) {
         count += 1
         try promise(link.name.count < 16 || !link.name.contains(0), "a name holds a NUL")
@@ -119,7 +120,7 @@ private enum NetlinkSeeds {
     private static let captured: [[UInt8]] = [
         Fixture.tbfReply.bytes, Fixture.netemReply.bytes, Fixture.htbReply.bytes,
         Fixture.htbClassReply.bytes, Fixture.policeReply.bytes, Fixture.redirectReply.bytes,
-        Fixture.extendedBPF.bytes,
+        Fixture.extendedBPF.bytes, Fixture.oldPoliceReply.bytes, Fixture.netdevChain.bytes,
     ]
 
     /// All of them as messages of one datagram, RTM_NEWLINK and RTM_NEWQDISC in turn.

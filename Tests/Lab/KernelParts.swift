@@ -8,6 +8,8 @@ public enum KernelPart: String, Hashable, Sendable, CaseIterable {
     case police = "act_police"
     /// The action mirred.
     case mirred = "act_mirred"
+    /// The action gact: ok, drop, pipe.
+    case gact = "act_gact"
     /// The qdisc netem.
     case netem = "sch_netem"
     /// The qdisc tbf.
@@ -26,6 +28,14 @@ public enum KernelPart: String, Hashable, Sendable, CaseIterable {
     case matchall = "cls_matchall"
     /// The classifier flower.
     case flower = "cls_flower"
+    /// The classifier u32.
+    case u32 = "cls_u32"
+    /// The classifier fw.
+    case fw = "cls_fw"
+    /// The qdisc sfq.
+    case sfq = "sch_sfq"
+    /// nftables' hook on an interface's ingress, and the tool.
+    case nftables = "nftables netdev"
     /// Interfaces of the kind ifb.
     case ifb = "ifb"
     /// The datapath of Open vSwitch.
@@ -77,6 +87,15 @@ public struct KernelParts: Hashable, Sendable {
         case .bpfClassifier: try filter("bpf bytecode", "1,6 0 0 4294967295,")
         case .matchall: try filter("matchall classid 1:1")
         case .flower: try filter("flower")
+        case .u32: try filter("u32 match u32 0 0 classid 1:1")
+        case .fw: try filter("handle 1 fw classid 1:1")
+        case .gact: try tc("actions add action gact drop")
+        case .sfq: try tc("qdisc add dev lo root sfq")
+        case .nftables:
+            try Tool.run(
+                "nft",
+                "add table netdev probe; add chain netdev probe in "
+                    + "{ type filter hook ingress device lo priority 0; }")
         case .ifb: try Tool.run("ip", "link", "add", "probe0", "type", "ifb")
         case .openvswitch: try Tool.run("genl", "ctrl", "get", "name", "ovs_datapath")
         case .bpf:

@@ -113,6 +113,19 @@ import Testing
         #expect(!clock.isSameBurst(80_000, 70_000, perSecond: 10_000_000_000))
     }
 
+    @Test("a policer that tc was asked for in the old way, as libvirt does, is one")
+    func oldPolicer() throws {
+        let record = try #require(
+            decode(Fixture.oldPoliceReply.payload) { FilterRecord(payload: $0) })
+        #expect(record.preference == 49_152 && record.handle == 0x8000_0800)
+        #expect(record.actions.count == 1)
+        let action = try #require(record.actions.first)
+        #expect(action.kind == "police" && action.verdict == .drop && action.index == 1)
+        let police = try #require(action.police)
+        #expect(police.bytesPerSecond == 125_000 && police.burstBytes == 128_000)
+        #expect(police.conformCode == 0 && police.mtu == 65_536)
+    }
+
     @Test("default routes: of the main table only, one hop and several, no cloned ones")
     func defaultRoutes() {
         func route(table: UInt8, length: UInt8 = 0, flags: [UInt8] = [0, 0, 0, 0], _ more: [UInt8])

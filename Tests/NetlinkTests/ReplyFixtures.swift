@@ -418,4 +418,81 @@ extension Fixture {
         08000900 # nla_len 8, TCA_BPF_FLAGS_GEN
         08000000 # 0x8
         """)
+
+    /// `nft add chain netdev f in { type filter hook ingress device tap9 priority 0; }`, as Linux
+    /// 6.18 lists it.
+    static let netdevChain = Fixture(
+        """
+        84000000 # nlmsg_len 132
+        030a # nlmsg_type NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWCHAIN
+        0200 # nlmsg_flags NLM_F_MULTI
+        0000000000000000 # nlmsg_seq, nlmsg_pid: zeroed
+        05000006 # nfgen_family NFPROTO_NETDEV, version 0, res_id
+        06000100 # nla_len 6, NFTA_CHAIN_TABLE
+        66000000 # "f", padding
+        07000300 # nla_len 7, NFTA_CHAIN_NAME
+        696e0000 # "in", padding
+        0c000200 # nla_len 12, NFTA_CHAIN_HANDLE
+        0000000000000001
+        30000400 # nla_len 48, NFTA_CHAIN_HOOK
+        08000100 # nla_len 8, NFTA_HOOK_HOOKNUM
+        00000000 # NF_NETDEV_INGRESS
+        08000200 # nla_len 8, NFTA_HOOK_PRIORITY
+        00000000
+        10000400 # nla_len 16, NFTA_HOOK_DEVS
+        09000100 # nla_len 9, NFTA_DEVICE_NAME
+        7461703900000000 # "tap9", padding
+        09000300 # nla_len 9, NFTA_HOOK_DEV
+        7461703900000000 # "tap9", padding
+        08000500 # nla_len 8, NFTA_CHAIN_POLICY
+        00000001 # NF_ACCEPT
+        0b000700 # nla_len 11, NFTA_CHAIN_TYPE
+        66696c7465720000 # "filter", padding
+        08000a00 # nla_len 8, NFTA_CHAIN_FLAGS
+        00000001 # NFT_CHAIN_BASE
+        08000600 # nla_len 8, NFTA_CHAIN_USE
+        00000001
+        """)
+
+    /// `tc filter add dev t0 parent ffff: protocol all u32 match u32 0 0 police rate 125kbps burst
+    /// 125kb mtu 64kb drop flowid :1`: libvirt's, with the policer asked for in the old way.
+    static let oldPoliceReply = Fixture(
+        """
+        c0000000 # nlmsg_len 192
+        2c00 # nlmsg_type RTM_NEWTFILTER
+        0200 # nlmsg_flags NLM_F_MULTI
+        0000000000000000 # nlmsg_seq, nlmsg_pid: zeroed
+        00000000 # tcm_family, padding
+        02000000 # tcm_ifindex 2
+        00080080 # tcm_handle 800::800
+        0000ffff # tcm_parent ffff:
+        000300c0 # tcm_info: pref 49152, protocol all
+        08000100 # nla_len 8, TCA_KIND
+        75333200 # "u32"
+        08000b00 # nla_len 8, TCA_CHAIN
+        00000000
+        8c000200 # nla_len 140, TCA_OPTIONS
+        24000500 # nla_len 36, TCA_U32_SEL
+        0001000100000000000000000000000000000000000000000000000000000000
+        08000200 # nla_len 8, TCA_U32_HASH
+        00000080
+        08000100 # nla_len 8, TCA_U32_CLASSID
+        01000000
+        08000b00 # nla_len 8, TCA_U32_FLAGS
+        08000000
+        4c000600 # nla_len 76, TCA_U32_POLICE
+        3c000100 # nla_len 60, TCA_POLICE_TBF
+        01000000 # index 1
+        02000000 # action TC_POLICE_SHOT
+        00000000 # limit
+        0024f400 # burst, in ticks
+        00000100 # mtu
+        000100000000000048e80100 # cell_log, linklayer 1, overhead, cell_align, mpu, rate 125000
+        000000000000000000000000 # no peak rate
+        0100000001000000 # refcnt, bindcnt
+        00000000 # capab
+        08000500 # nla_len 8, TCA_POLICE_RESULT
+        00000000 # TC_POLICE_OK
+        04000700 # nla_len 4, TCA_POLICE_PAD
+        """)
 }

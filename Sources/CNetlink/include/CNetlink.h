@@ -11,6 +11,8 @@
 #include <linux/filter.h>
 #include <linux/gen_stats.h>
 #include <linux/if_link.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
@@ -54,6 +56,17 @@ const char *sluice_error_text(int code);
 
 /* Reads a small file whole into `buffer`: its length (at most `size`), or a negative errno. */
 ssize_t sluice_read_file(const char *path, void *buffer, size_t size);
+
+/* Numbers of <linux/netfilter.h>, which cannot stand beside the C library's <netinet/in.h>; and the
+ * attribute of a wildcard device (NFTA_DEVICE_PREFIX, Linux 6.18), which older headers lack. Those
+ * that the headers have are checked against them in CNetlink.c. */
+enum {
+    SLUICE_NFPROTO_INET = 1,
+    SLUICE_NFPROTO_NETDEV = 5,
+    SLUICE_NF_NETDEV_INGRESS = 0,
+    SLUICE_NF_INET_INGRESS = 5,
+    SLUICE_NFTA_DEVICE_PREFIX = 2,
+};
 
 /* errno, which Swift may only read through its own overlay. */
 static inline int sluice_errno(void) { return errno; }
