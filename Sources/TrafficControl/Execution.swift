@@ -9,17 +9,21 @@ struct Execution {
     let tag: Tag
     var ifbs: [IFBRole: Int32]
     var buckets: [Mitigation.Direction: TokenBuckets]
+    /// The parent under which filters of the port's ingress are written.
+    let ingressParent: Handle
     /// Whether one of the steps made the hook.
     private(set) var madeHook = false
 
     init(
         port: ControlledPort, tag: Tag, ifbs: [IFBRole: Int32] = [:],
-        buckets: [Mitigation.Direction: TokenBuckets] = [:]
+        buckets: [Mitigation.Direction: TokenBuckets] = [:],
+        ingressParent: Handle = .clsactIngress
     ) {
         self.port = port
         self.tag = tag
         self.ifbs = ifbs
         self.buckets = buckets
+        self.ingressParent = ingressParent
     }
 
     mutating func run(_ step: Step, on socket: inout RouteSocket) throws(StepFailure) {
@@ -130,7 +134,8 @@ struct Execution {
         let actions = try actions(of: wanted)
         func filter(_ match: Match) -> Filter {
             Filter(
-                parent: wanted.parent, preference: wanted.preference,
+                parent: wanted.parent == .clsactIngress ? ingressParent : wanted.parent,
+                preference: wanted.preference,
                 handle: Ownership.filterHandle, match: match, classID: wanted.classID,
                 actions: actions)
         }
@@ -139,7 +144,7 @@ struct Execution {
             try StepFailure.netlinked { () throws(NetlinkError) in
                 try socket.put(filter(.classicBPF(program)), on: index)
             }
-        case .buckets(let direction, let tcpPorts, let limits):
+        case .buckets(let direction, let tcpPorts, _, let limits):
             let maps = try StepFailure.bpfed { () throws(BPFError) in try TokenBuckets(limits) }
             let program = TokenBucketProgram(
                 FrameClassifier(direction: direction, tcpPorts: tcpPorts),
@@ -160,7 +165,7 @@ struct Execution {
         case nil: return []
         case .redirect(let role, _):
             return [.redirect(toEgressOf: try index(of: .ifb(role)), cookie: tag.cookie)]
-        case .police(let police, let overhead):
+        case .police(let police, let overhead, _):
             return [
                 .policePackets(
                     perSecond: police.packetsPerSecond, burst: police.burstPackets, conform: .pipe,

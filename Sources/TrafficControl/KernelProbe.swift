@@ -94,7 +94,7 @@ enum KernelProbe {
             let limits = [TokenBucketLimits](repeating: .unlimited, count: TokenBucketLayout.lanes)
             let wanted = WantedFilter(
                 parent: .clsactIngress, preference: FrameLane.management.preference,
-                match: .buckets(.from, tcpPorts: [22], limits), act: nil)
+                match: .buckets(.from, tcpPorts: [22], nil, limits), act: nil)
             var execution = Execution(
                 port: ControlledPort(index: index, name: PortName(name), mtu: 1500),
                 tag: Tag(index: index, incident: 0, rung: .police, ownsHook: true))

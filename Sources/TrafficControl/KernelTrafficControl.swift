@@ -26,6 +26,12 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
     var installed: [Int32: Installed] = [:]
     /// What was on ports before ours, where it is known.
     var origins: [Int32: PortOrigin] = [:]
+    /// Nil where the kernel has no netfilter.
+    private var netfilter: NetfilterSocket?
+    /// nftables' chains on the ingress of any interface, as they were last seen.
+    private(set) var chains: [IngressChain] = []
+    /// What was found at the last observation of a limited port.
+    private var advised: [Int32: [String]] = [:]
 
     /// Opens the kernel's traffic control and finds out what it has (`KernelProbe`).
     /// - Throws: the kernel's sentence where netlink cannot be opened, and where the configured
@@ -55,6 +61,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         self.settings = settings
         self.policer = policer
         self.socket = socket
+        netfilter = try? NetfilterSocket.open()
     }
 
     /// Observe, plan, execute, read back; what fails is undone to what was confirmed last.
@@ -62,11 +69,13 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         _ limits: Limits?, to port: ControlledPort
     ) throws(TrafficControlError) {
         let before = installed[port.index]?.limits
+        lookAtChains()
         do throws(StepFailure) {
             try reconcile(limits, on: port)
         } catch {
             guard !isGone(port) else {
                 installed[port.index] = nil
+                advised[port.index] = nil
                 throw .gone
             }
             if case .declined = error { throw error.told }
@@ -101,6 +110,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
     /// interface has its index by now and filters of ours on it that lead there.
     public mutating func forget(_ port: ControlledPort) {
         origins[port.index] = nil
+        advised[port.index] = nil
         guard let held = installed.removeValue(forKey: port.index), !held.ifbs.isEmpty else {
             return
         }
@@ -126,15 +136,38 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
     /// The policer while a port is policed, the queues while it is shaped.
     public func enforcement(of port: ControlledPort) -> String? {
         guard let held = installed[port.index] else { return nil }
-        let shapes = held.limits.from?.delay ?? held.limits.to?.delay
-        guard shapes != nil else { return policer.rawValue }
+        let delayed = Mitigation.Direction.allCases.filter { held.limits[$0]?.delay != nil }
+        guard !delayed.isEmpty else { return policer.rawValue }
+        let policed = policer == .ifb ? [] : delayed.filter { held.site.guarded.contains($0) }
+        guard policed != delayed else { return "\(policer.rawValue) in place of a redirect" }
         let queue = policer == .ifb ? "htb" : "tbf"
         var sentence = "ifb+\(queue)" + (parts.hasNetem ? "+netem" : "")
+        for direction in policed {
+            sentence += ", \(direction.rawValue) the VM \(policer.rawValue) in place of a redirect"
+        }
         if held.limits.to != nil, held.site.hook == .ingress {
             sentence +=
                 held.site.ownsRoot ? ", to the VM htb" : ", to the VM unlimited: foreign root"
         }
         return sentence
+    }
+
+    /// What was found at the last look at the port.
+    public func advisories(of port: ControlledPort) -> [String] { advised[port.index] ?? [] }
+
+    mutating func advise(
+        _ limits: Limits?, port: ControlledPort, observed: ObservedTree, site: Site
+    ) {
+        let sentences = limits.map {
+            observed.advisories($0, site: site, policer: policer, port: port)
+        }
+        advised[port.index] = sentences?.isEmpty == false ? sentences : nil
+    }
+
+    /// Reads nftables' chains anew; where they cannot be read, those that were there are taken to
+    /// stand.
+    mutating func lookAtChains() {
+        if let seen = try? netfilter?.ingressChains() { chains = seen }
     }
 
     // MARK: Reconciling
@@ -146,13 +179,16 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         _ limits: Limits?, on port: ControlledPort
     ) throws(StepFailure) -> Int {
         let held = installed[port.index]
-        var observed = try socket.observe(port, Known(buckets: held?.buckets ?? [:]))
+        var observed = try socket.observe(
+            port, Known(buckets: held?.buckets ?? [:], chains: chains))
         // A hook of ours whose filters somebody flushed says no longer that it is ours.
         let madeHook = held?.ownsHook == true || origins[port.index]?.hadHook == false
         if madeHook, observed.filters.isEmpty, !observed.hasForeignFilters {
-            observed.ownsHook = observed.hook != nil
+            // Of another kind than ours was, it is another's.
+            let kind = held?.site.hook ?? observed.hook
+            observed.ownsHook = observed.hook != nil && observed.hook == kind
         }
-        let site = self.site(of: port, observed: observed)
+        let site = self.site(of: port, observed: observed, limits: limits)
         let wanted =
             if let limits { try tree(limits, port: port, site: site) } else { WantedTree.empty }
         let steps = Plan.steps(from: observed, to: wanted, site: site)
@@ -163,7 +199,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
                 index: port.index, incident: wanted.incident, rung: limits?.rung ?? .normal,
                 ownsHook: ownsHook),
             ifbs: observed.ifbs.mapValues(\.link.index),
-            buckets: observed.buckets)
+            buckets: observed.buckets, ingressParent: observed.ingressParent)
         do throws(StepFailure) {
             for step in steps { try execution.run(step, on: &socket) }
             if !steps.isEmpty {
@@ -176,6 +212,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
             if execution.madeHook { removeEmptyHook(of: port) }
             throw error
         }
+        advise(limits, port: port, observed: observed, site: site)
         installed[port.index] = limits.map {
             Installed(
                 limits: $0, ifbs: execution.ifbs, buckets: execution.buckets, site: site,
@@ -207,7 +244,9 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
     }
 
     /// Joins whatever hook is there; where there is none, makes what the settings say.
-    mutating func site(of port: ControlledPort, observed: ObservedTree) -> Site {
+    mutating func site(
+        of port: ControlledPort, observed: ObservedTree, limits: Limits?
+    ) -> Site {
         let hook: Site.Hook
         switch (observed.hook, settings.hook) {
         case (let present?, _): hook = present
@@ -215,7 +254,9 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         case (nil, .clsact): hook = .clsact
         case (nil, .auto): hook = isOpenVSwitchPort(port) ? .clsact : .ingress
         }
-        return Site(hook: hook, ownsRoot: observed.ownsRoot)
+        return Site(
+            hook: hook, ownsRoot: observed.ownsRoot,
+            guarded: limits.map(observed.guarded) ?? [])
     }
 
     /// Open vSwitch deletes an `ingress` qdisc on its ports at every carrier event.

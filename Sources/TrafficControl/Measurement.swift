@@ -16,6 +16,8 @@ extension KernelTrafficControl {
                 let lanes = try passed(.from, held, port: port, links: links)
                 measured.from = lanes.general
                 measured.fromLane = lanes.lane
+                measured.fromSeen = lanes.seen
+                    .adding(try filters(.from, port).droppedBeforeOurs)
             }
             guard held.limits.to != nil else { return measured }
             if held.site.hook == .clsact {
@@ -41,6 +43,8 @@ extension KernelTrafficControl {
     private struct LanePair {
         var general: DeliveredCounters
         var lane: DeliveredCounters
+        /// What came to the filters, passed or dropped.
+        var seen = DeliveredCounters()
     }
 
     private mutating func passed(
@@ -52,7 +56,9 @@ extension KernelTrafficControl {
         case .ifb:
             guard let ifb else { throw .mismatch("no ifb") }
             let classes = try classes(of: ifb)
-            return LanePair(general: classes.general.passed, lane: classes.lane.passed)
+            let seen = try filters(direction, port).filter(Ownership.isOurs).seen
+            return LanePair(
+                general: classes.general.passed, lane: classes.lane.passed, seen: seen)
         case .bpf:
             guard let buckets = held.buckets[direction] else { throw .mismatch("no eBPF policer") }
             let lanes = try StepFailure.bpfed { () throws(BPFError) in try buckets.counters() }
@@ -60,15 +66,14 @@ extension KernelTrafficControl {
                 general: lanes[FrameLane.general.rawValue].passed,
                 lane: lanes[FrameLane.management.rawValue].passed
                     .adding(lanes[FrameLane.neighbour.rawValue].passed))
+            for lane in lanes { pair.seen = pair.seen.adding(lane.passed).adding(lane.dropped) }
             if let ifb, let counters = links(ifb) { pair.general = counters.sent }
             return pair
         case .actPolice:
-            let parent = direction == .from ? Handle.clsactIngress : .clsactEgress
-            let records = try StepFailure.netlinked { () throws(NetlinkError) in
-                try socket.filters(of: port.index, parent: parent)
-            }
-            var pair = LanePair(general: DeliveredCounters(), lane: DeliveredCounters())
-            for filter in records where Ownership.isOurs(filter) {
+            let ours = try filters(direction, port).filter(Ownership.isOurs)
+            var pair = LanePair(
+                general: DeliveredCounters(), lane: DeliveredCounters(), seen: ours.seen)
+            for filter in ours {
                 if filter.preference == FrameLane.general.preference {
                     pair.general = filter.passed
                 } else {
@@ -77,6 +82,15 @@ extension KernelTrafficControl {
             }
             if let ifb, let counters = links(ifb) { pair.general = counters.sent }
             return pair
+        }
+    }
+
+    private mutating func filters(
+        _ direction: Mitigation.Direction, _ port: ControlledPort
+    ) throws(StepFailure) -> [FilterRecord] {
+        let parent = direction == .from ? Handle.clsactIngress : .clsactEgress
+        return try StepFailure.netlinked { () throws(NetlinkError) in
+            try socket.filters(of: port.index, parent: parent)
         }
     }
 
@@ -120,6 +134,38 @@ extension FilterRecord {
         let share = Double(seen - dropped) / Double(seen)
         return DeliveredCounters(
             packets: seen - dropped, bytes: UInt64(Double(last.statistics.bytes) * share))
+    }
+}
+
+extension ActionRecord {
+    /// The bytes of the dropped are taken as average ones.
+    fileprivate var dropped: DeliveredCounters {
+        let packets = min(statistics.packets, UInt64(statistics.drops))
+        guard packets > 0 else { return DeliveredCounters() }
+        let share = Double(packets) / Double(statistics.packets)
+        return DeliveredCounters(
+            packets: packets, bytes: UInt64(Double(statistics.bytes) * share))
+    }
+}
+
+extension [FilterRecord] {
+    /// What came to these filters: the first action of each counts all that the filter matched.
+    fileprivate var seen: DeliveredCounters {
+        reduce(into: DeliveredCounters()) { seen, filter in
+            guard let first = filter.actions.first?.statistics else { return }
+            seen = seen.adding(DeliveredCounters(packets: first.packets, bytes: first.bytes))
+        }
+    }
+
+    /// What filters of others before ours dropped, as far as their actions tell: Open vSwitch's
+    /// policer is one. It did not go past ours.
+    fileprivate var droppedBeforeOurs: DeliveredCounters {
+        reduce(into: DeliveredCounters()) { dropped, filter in
+            guard !Ownership.isOurs(filter),
+                ForeignFilter(filter, direction: .from)?.isBeforeOurs == true
+            else { return }
+            for action in filter.actions { dropped = dropped.adding(action.dropped) }
+        }
     }
 }
 

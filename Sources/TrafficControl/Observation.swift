@@ -14,6 +14,8 @@ struct Known {
     var qdiscs: [Int32: [QdiscRecord]]?
     /// The maps of the port's eBPF policers that this process holds.
     var buckets: [Mitigation.Direction: TokenBuckets] = [:]
+    /// nftables' chains on the ingress of any interface.
+    var chains: [IngressChain] = []
 }
 
 extension RouteSocket {
@@ -41,7 +43,9 @@ extension RouteSocket {
                 if let qdiscs = known.qdiscs { qdiscs } else {
                     Dictionary(grouping: try self.qdiscs(), by: \.index)
                 }
-            return try tree(of: link, qdiscs, known.buckets)
+            var tree = try tree(of: link, qdiscs, known.buckets)
+            tree?.chains = known.chains.filter { $0.hangs(on: link.name) }
+            return tree
         }
     }
 
@@ -100,11 +104,16 @@ extension RouteSocket {
             ? [(.clsactIngress, .from)] : [(.clsactIngress, .from), (.clsactEgress, .to)]
         for (parent, direction) in parents {
             for var filter in try filters(of: index, parent: parent) {
+                let told = filter.parent
                 // A filter is told by the block it was asked for in.
                 filter.parent = parent
                 guard !Ownership.isOurHead(filter) else { continue }
                 guard Ownership.isOurs(filter) else {
+                    if tree.hook == .ingress { tree.ingressParent = told }
                     tree.hasForeignFilters = true
+                    if let foreign = ForeignFilter(filter, direction: direction) {
+                        tree.foreign.append(foreign)
+                    }
                     continue
                 }
                 tree.filters.append(filter)

@@ -13,6 +13,13 @@ struct ObservedQueues {
         qdiscs.first { $0.handle == Ownership.rootHandle && $0.parent == .root }
     }
 
+    /// The root qdisc where it is another owner's.
+    var foreignRoot: QdiscRecord? {
+        qdiscs.first {
+            $0.parent == .root && $0.handle.rawValue != 0 && $0.handle != Ownership.rootHandle
+        }
+    }
+
     /// Whether the root is the kernel's own default: it has no handle, or (down) is not shown.
     var hasDefaultRoot: Bool {
         qdiscs.allSatisfy { $0.parent != .root || $0.handle.rawValue == 0 }
@@ -31,8 +38,16 @@ struct ObservedTree {
     var hook: Site.Hook?
     /// Whether tags say that we made it.
     var ownsHook = false
-    /// Whether the hook holds filters of others.
+    /// Whether the hook holds anything of others, be it an empty table.
     var hasForeignFilters = false
+    /// The filters of others there.
+    var foreign: [ForeignFilter] = []
+    /// The parent under which others put theirs at an `ingress`: ffff: or ffff:fff2, which mean the
+    /// same. The kernel lists every filter under the one that was written last (tcf_block's classid,
+    /// tc_new_tfilter), so that ours is written under theirs.
+    var ingressParent = Handle.clsactIngress
+    /// nftables' chains on the port's ingress.
+    var chains: [IngressChain] = []
     /// Our filters at the hook.
     var filters: [FilterRecord] = []
     /// The maps of each direction's eBPF filter, where they can be had.
@@ -100,8 +115,8 @@ extension ObservedTree {
             guard filter.classicBPF == program, filter.classID == wanted.classID else {
                 return false
             }
-        case .buckets(_, let tcpPorts, _):
-            guard let tag = Ownership.tag(of: filter),
+        case .buckets(_, let tcpPorts, let rung, _):
+            guard let tag = Ownership.tag(of: filter), rung == nil || tag.rung == rung,
                 filter.bpfName == tag.name(tcpPorts: tcpPorts)
             else { return false }
         }
@@ -111,7 +126,8 @@ extension ObservedTree {
             let target = filter.actions.lazy.compactMap(\.redirectTarget).first
             return target != nil && target == ifbs[role]?.link.index
                 && Ownership.tag(of: filter)?.rung == rung
-        case .police(let asked, _):
+        case .police(let asked, _, let rung):
+            guard rung == nil || Ownership.tag(of: filter)?.rung == rung else { return false }
             let held = filter.actions.compactMap(\.police)
             return held.contains {
                 $0.packetsPerSecond == asked.packetsPerSecond

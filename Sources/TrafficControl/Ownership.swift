@@ -74,22 +74,22 @@ struct Tag: Hashable, Sendable {
         incident = Self.number(cookie[12..<16])
     }
 
-    /// The name of a bpf filter: `sluice/1/<index>/<incident>/<hook or ->/<tcp ports>`; the ports
-    /// stand there because a loaded program cannot be compared with a wanted one.
+    /// The name of a bpf filter: `sluice/1/<index>/<incident>/<rung>/<hook or ->/<tcp ports>`; the
+    /// ports stand there because a loaded program cannot be compared with a wanted one.
     func name(tcpPorts: [UInt16]) -> String {
         let ports = tcpPorts.map(String.init).joined(separator: ",")
-        return "sluice/1/\(index)/\(incident)/\(ownsHook ? "hook" : "-")/\(ports)"
+        let hook = ownsHook ? "hook" : "-"
+        return "sluice/1/\(index)/\(incident)/\(rung.rawValue)/\(hook)/\(ports)"
     }
 
     /// Nil where the name is not ours.
     init?(name: String) {
         let parts = name.split(separator: "/", omittingEmptySubsequences: false)
-        guard parts.count == 6, parts[0] == "sluice", parts[1] == "1",
-            let index = Int32(parts[2]), let incident = UInt32(parts[3])
+        guard parts.count == 7, parts[0] == "sluice", parts[1] == "1",
+            let index = Int32(parts[2]), let incident = UInt32(parts[3]),
+            let rung = UInt8(parts[4]).flatMap(Rung.init(rawValue:))
         else { return nil }
-        // A program polices; what is shaped has a redirect with a cookie beside it.
-        self.init(
-            index: index, incident: incident, rung: .police, ownsHook: parts[4] == "hook")
+        self.init(index: index, incident: incident, rung: rung, ownsHook: parts[5] == "hook")
     }
 
     private static func bytes(_ value: UInt32) -> [UInt8] {

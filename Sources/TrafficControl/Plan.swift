@@ -51,7 +51,7 @@ enum Plan {
         for filter in wanted.filters {
             let isHeld = observed.filters.contains { observed.holds($0, filter) }
             if !isHeld { puts.append(.putFilter(.port, filter)) }
-            guard case .buckets(let direction, _, let limits) = filter.match, isHeld else {
+            guard case .buckets(let direction, _, _, let limits) = filter.match, isHeld else {
                 continue
             }
             switch observed.buckets[direction].flatMap({ try? $0.limits.read() }) {
@@ -69,6 +69,11 @@ enum Plan {
     ) -> [Step] {
         var steps: [Step] = []
         var observed = observed
+        // Somebody else's where ours shall stand: on an ifb of ours.
+        if let root = observed.foreignRoot {
+            steps.append(.deleteQdisc(device, parent: .root, handle: root.handle))
+            observed = ObservedQueues()
+        }
         if let root = observed.ourRoot, !root.isKind(of: wanted.root.qdisc) {
             steps.append(.deleteQdisc(device, parent: .root, handle: Ownership.rootHandle))
             observed = ObservedQueues()

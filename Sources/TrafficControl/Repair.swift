@@ -13,6 +13,7 @@ extension KernelTrafficControl {
         _ ports: [ControlledPort], puttingBack: Bool
     ) -> [Int32: Repair] {
         var repairs: [Int32: Repair] = [:]
+        lookAtChains()
         do throws(NetlinkError) {
             let qdiscs = Dictionary(grouping: try socket.qdiscs(), by: \.index)
             for port in ports {
@@ -31,8 +32,10 @@ extension KernelTrafficControl {
         _ puttingBack: Bool
     ) -> Repair? {
         do throws(StepFailure) {
-            let observed = try socket.observe(port, Known(qdiscs: qdiscs, buckets: held.buckets))
-            let site = self.site(of: port, observed: observed)
+            let observed = try socket.observe(
+                port, Known(qdiscs: qdiscs, buckets: held.buckets, chains: chains))
+            let site = self.site(of: port, observed: observed, limits: held.limits)
+            advise(held.limits, port: port, observed: observed, site: site)
             let wanted = try tree(held.limits, port: port, site: site)
             guard let first = Plan.steps(from: observed, to: wanted, site: site).first else {
                 return nil

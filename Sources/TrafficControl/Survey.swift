@@ -12,6 +12,7 @@ extension KernelTrafficControl {
     public mutating func survey(
         _ ports: [ControlledPort], lane: Lane, except known: Set<Int32>
     ) throws(TrafficControlError) -> Survey {
+        lookAtChains()
         var survey = Survey()
         // What is held by now needs no look: a survey may come again after others failed.
         for port in ports where installed[port.index] == nil && !known.contains(port.index) {
@@ -103,7 +104,7 @@ extension KernelTrafficControl {
     private mutating func adopt(
         _ port: ControlledPort, lane: Lane
     ) throws(StepFailure) -> Found? {
-        let observed = try socket.observe(port)
+        let observed = try socket.observe(port, Known(chains: chains))
         guard !observed.isEmpty else { return nil }
         let from = observed.limit(.from)
         let to = observed.limit(.to)
@@ -116,15 +117,19 @@ extension KernelTrafficControl {
             return nil
         }
         let tags = observed.filters.compactMap(Ownership.tag(of:))
+        // The lanes' filters keep the tag of the rung at which they were first put.
+        let general = observed.filters.filter { $0.preference == FrameLane.general.preference }
+            .compactMap(Ownership.tag(of:))
         let isShaped = from?.delay != nil || to?.delay != nil
         let limits = Limits(
-            rung: tags.map(\.rung).max() ?? (isShaped ? .shape : .police),
+            rung: (general.isEmpty ? tags : general).map(\.rung).max()
+                ?? (isShaped ? .shape : .police),
             incident: tags.first?.incident ?? 0, from: from, to: to, lane: lane)
+        let site = self.site(of: port, observed: observed, limits: limits)
+        advise(limits, port: port, observed: observed, site: site)
         installed[port.index] = Installed(
             limits: limits, ifbs: observed.ifbs.mapValues(\.link.index),
-            buckets: observed.buckets,
-            site: Site(hook: observed.hook ?? .ingress, ownsRoot: observed.ownsRoot),
-            ownsHook: observed.ownsHook)
+            buckets: observed.buckets, site: site, ownsHook: observed.ownsHook)
         return Found(port: port, limits: limits)
     }
 }

@@ -39,6 +39,9 @@ public struct Measured: Hashable, Sendable {
     public var from: DeliveredCounters?
     /// Passed of what the VM sent through the management lane.
     public var fromLane: DeliveredCounters?
+    /// What the limits saw of what the VM sent, lanes included, passed or dropped; nil where it is
+    /// not limited. For `BypassWatch`: where the port moves and this does not, frames go past them.
+    public var fromSeen: DeliveredCounters?
     /// Passed of what was sent to the VM, lane excluded; nil where nothing is limited.
     public var to: DeliveredCounters?
     /// Passed of what was sent to the VM through the management lane.
@@ -129,4 +132,9 @@ public protocol TrafficControl: ~Copyable {
 
     /// How the port's limits are held: `act_police`, `ebpf`, `ifb+tbf+netem` …; nil without limits.
     func enforcement(of port: ControlledPort) -> String?
+
+    /// What makes a limited port's limits ineffective, or what of others they make ineffective, as
+    /// it was found at the last look (`apply`, `repair`, `survey`), a sentence each; empty where all
+    /// is well.
+    func advisories(of port: ControlledPort) -> [String]
 }

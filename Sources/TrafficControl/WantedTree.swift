@@ -10,6 +10,7 @@
 //   ifb-f: tbf 7a01: -> netem 7a02:                  7a01:1 own servers  7a01:2 ARP, ND, …
 //                                                    7a01:3 everything else -> netem 7a02:
 // To the VM on a clsact: as from the VM, at its egress, to ifb-t.
+// Where a redirect would skip what others have on the port: policed on every rung (Neighbours).
 import Mitigation
 import Netlink
 
@@ -23,13 +24,15 @@ enum Device: Hashable, Sendable {
 struct WantedFilter: Hashable, Sendable {
     enum Match: Hashable, Sendable {
         case classic([ClassicInstruction])
-        /// Token buckets in eBPF, one for each lane, in the order of `FrameLane`.
-        case buckets(Mitigation.Direction, tcpPorts: [UInt16], [TokenBucketLimits])
+        /// Token buckets in eBPF, one for each lane, in the order of `FrameLane`; the rung is told
+        /// where nothing else tells it.
+        case buckets(Mitigation.Direction, tcpPorts: [UInt16], Rung?, [TokenBucketLimits])
     }
 
     enum Act: Hashable, Sendable {
-        /// Drops what exceeds; what conforms goes on to the next filter.
-        case police(PolicerParameters, overheadBytes: UInt16)
+        /// Drops what exceeds; what conforms goes on to the next filter. Carries the rung where
+        /// nothing else tells it.
+        case police(PolicerParameters, overheadBytes: UInt16, Rung?)
         /// To the ifb; carries the rung, since only the queues tell shape from tighten.
         case redirect(IFBRole, Rung)
     }
@@ -70,6 +73,9 @@ struct Site: Hashable, Sendable {
     var hook: Hook
     /// Whether the port's root qdisc is the kernel's default, or ours.
     var ownsRoot: Bool
+    /// The directions in which a redirect would skip what others have on the port: there the same
+    /// cap is held by the policer.
+    var guarded: Set<Mitigation.Direction> = []
 }
 
 /// All objects that hold one port's limits.
@@ -93,13 +99,15 @@ struct WantedTree: Hashable, Sendable {
             rung: limits.rung, lane: limits.lane, mtu: port.mtu, policer: policer,
             hasNetem: hasNetem)
         if let limit = limits.from {
-            let (filters, tree) = maker.hooked(limit, direction: .from)
+            let (filters, tree) = maker.hooked(
+                limit, direction: .from, redirects: !site.guarded.contains(.from))
             self.filters += filters
             ifbs[.from] = tree
         }
         if let limit = limits.to {
             if site.hook == .clsact {
-                let (filters, tree) = maker.hooked(limit, direction: .to)
+                let (filters, tree) = maker.hooked(
+                    limit, direction: .to, redirects: !site.guarded.contains(.to))
                 self.filters += filters
                 ifbs[.to] = tree
             } else if site.ownsRoot {
@@ -119,10 +127,12 @@ struct TreeMaker {
     let policer: Policer
     let hasNetem: Bool
 
-    /// Filters at the hook, and the ifb's tree where one is needed.
+    /// Filters at the hook, and the ifb's tree where one is needed. Without `redirects`, what is to
+    /// be delayed is policed to the same cap, where the policer is not itself a redirect.
     func hooked(
-        _ limit: Limit, direction: Mitigation.Direction
+        _ limit: Limit, direction: Mitigation.Direction, redirects: Bool
     ) -> ([WantedFilter], QueueTree?) {
+        let isQueued = limit.delay != nil && redirects
         let parent = direction == .from ? Handle.clsactIngress : Handle.clsactEgress
         let role: IFBRole = direction == .from ? .from : .to
         let classifier = FrameClassifier(direction: direction, tcpPorts: lane.tcpPorts)
@@ -132,26 +142,24 @@ struct TreeMaker {
         switch policer {
         case .actPolice:
             var filters = [FrameLane.management, .neighbour].map { lane in
-                policed(cap(of: lane), lane, classifier, parent: parent, direction: direction)
+                policed(cap(of: lane), lane, classifier, parent: parent)
             }
-            guard limit.delay != nil else {
-                filters.append(
-                    policed(limit.cap, .general, classifier, parent: parent, direction: direction))
+            guard isQueued else {
+                filters.append(policed(limit.cap, .general, classifier, parent: parent))
                 return (filters, nil)
             }
             return (filters + [redirect], shaper(limit))
         case .bpf:
-            let general = limit.delay == nil ? TokenBucketLimits(limit.cap) : .unlimited
+            let general = isQueued ? TokenBucketLimits.unlimited : TokenBucketLimits(limit.cap)
             let buckets = WantedFilter(
                 parent: parent, preference: FrameLane.management.preference,
                 match: .buckets(
-                    direction, tcpPorts: lane.tcpPorts,
+                    direction, tcpPorts: lane.tcpPorts, isQueued ? nil : rung,
                     [
                         TokenBucketLimits(lane.management), TokenBucketLimits(lane.neighbour),
                         general,
                     ]))
-            return limit.delay == nil
-                ? ([buckets], nil) : ([buckets, redirect], shaper(limit))
+            return isQueued ? ([buckets, redirect], shaper(limit)) : ([buckets], nil)
         case .ifb:
             var everything = redirect
             everything.match = .classic(ClassicCode.everything)
@@ -164,15 +172,15 @@ struct TreeMaker {
     }
 
     private func policed(
-        _ cap: Cap, _ frames: FrameLane, _ classifier: FrameClassifier, parent: Handle,
-        direction: Mitigation.Direction
+        _ cap: Cap, _ frames: FrameLane, _ classifier: FrameClassifier, parent: Handle
     ) -> WantedFilter {
         WantedFilter(
             parent: parent, preference: frames.preference,
             match: .classic(classifier.classicProgram(for: frames)),
             act: .police(
                 Formulas.police(cap),
-                overheadBytes: direction == .from ? Formulas.ethernetHeaderBytes : 0))
+                overheadBytes: parent == .clsactIngress ? Formulas.ethernetHeaderBytes : 0,
+                frames == .general ? rung : nil))
     }
 
     /// tbf with netem below it; without netem tbf's own queue is the delay, and small frames cost

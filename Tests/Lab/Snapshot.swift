@@ -12,6 +12,8 @@ public struct Snapshot: Hashable, Sendable, CustomStringConvertible {
     public var actions: String
     /// `ip -details link`, without the bridges' timers.
     public var links: String
+    /// `nft list ruleset` without counters; empty where there is no nft.
+    public var rules: String
 
     private static let defaultKinds: Set<String> = ["noqueue", "pfifo_fast", "fq_codel"]
     private static let actionKinds = ["police", "mirred", "gact", "bpf"]
@@ -26,6 +28,7 @@ public struct Snapshot: Hashable, Sendable, CustomStringConvertible {
     public init() throws(LabError) {
         qdiscs = try Tool.run("tc", "qdisc", "show")
         links = Self.withoutTimers(try Tool.run("ip", "-details", "link", "show"))
+        rules = (try? Tool.run("nft", "--stateless", "list", "ruleset")) ?? ""
         filters = ""
         for name in Self.devicesWithMore(in: qdiscs) {
             for parent in [[], ["ingress"], ["egress"]] {
@@ -52,6 +55,8 @@ public struct Snapshot: Hashable, Sendable, CustomStringConvertible {
         \(actions)
         # ip link
         \(links)
+        # nft
+        \(rules)
         """
     }
 

@@ -252,6 +252,3 @@ private let policers: [Policer] = {
         }
     }
 }
-
-/// A figure for the record of a run.
-private func report(_ figure: String) { Program.write("figure: \(figure)\n") }
