@@ -67,9 +67,12 @@ public struct PortStatus: Codable, Hashable, Sendable {
     public var enforcement: String?
     /// What is wrong with this port's limits, in a sentence; nil where all is well.
     public var problem: String?
+    /// What of other owners makes its limits ineffective or is skipped by them, a sentence each.
+    public var advisories: [String]
 
     enum CodingKeys: String, CodingKey {
         case name, index, netid, rung, incident, offered, delivered, lane, cap, enforcement, problem
+        case advisories
         case portClass = "class"
         case onRungSeconds = "on_rung_seconds"
         case isVictim = "victim"
@@ -81,7 +84,7 @@ public struct PortStatus: Codable, Hashable, Sendable {
         name: String, index: Int32, portClass: String, netid: String?, rung: String,
         onRungSeconds: Double?, incident: UInt32?, isVictim: Bool, offered: Loads,
         delivered: Loads?, lane: Loads?, cap: Loads?, delayMilliseconds: Double?,
-        enforcement: String?, problem: String?
+        enforcement: String?, problem: String?, advisories: [String] = []
     ) {
         self.name = name
         self.index = index
@@ -98,6 +101,7 @@ public struct PortStatus: Codable, Hashable, Sendable {
         self.delayMilliseconds = delayMilliseconds
         self.enforcement = enforcement
         self.problem = problem
+        self.advisories = advisories
     }
 }
 

@@ -13,7 +13,8 @@ enum StatusReport {
         }
         let ports = status.ports.filter { all || isNotable($0) }
         if !ports.isEmpty { lines += table(ports) }
-        return lines
+        for port in ports { lines += port.advisories.map { "\(port.name): \($0)" } }
+        return lines.map(Terminal.printable)
     }
 
     private static func isNotable(_ port: PortStatus) -> Bool {

@@ -18,10 +18,12 @@ import Testing
         let port = PortStatus(
             name: "vm-1-ff", index: 7, portClass: "vm", netid: "00ff", rung: "shape",
             onRungSeconds: 3, incident: 4, isVictim: true, offered: loads, delivered: loads,
-            lane: loads, cap: loads, delayMilliseconds: 200, enforcement: "ifb+tbf", problem: "p")
+            lane: loads, cap: loads, delayMilliseconds: 200, enforcement: "ifb+tbf", problem: "p",
+            advisories: ["a"])
         let flow = #"{"from":{"bits_per_second":2,"packets_per_second":1}}"#
         #expect(
-            try json(port) == #"{"cap":\#(flow),"class":"vm","delay_milliseconds":200,"#
+            try json(port) == #"{"advisories":["a"],"cap":\#(flow),"class":"vm","#
+                + #""delay_milliseconds":200,"#
                 + #""delivered":\#(flow),"enforcement":"ifb+tbf","incident":4,"index":7,"#
                 + #""lane":\#(flow),"name":"vm-1-ff","netid":"00ff","offered":\#(flow),"#
                 + #""on_rung_seconds":3,"problem":"p","rung":"shape","victim":true}"#)

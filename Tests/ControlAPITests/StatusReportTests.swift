@@ -77,6 +77,14 @@ import Testing
         #expect(StatusReport.lines(busy, withAllPorts: true).count == 7)
     }
 
+    /// Guards against: another owner in the way of a limit that the table does not tell of.
+    @Test func advisories() {
+        var held = port("vm-1-ff", "police")
+        held.advisories = ["filter pref 1 (bpf) stands before ours"]
+        let lines = StatusReport.lines(status([held]), withAllPorts: false)
+        #expect(lines.last == "vm-1-ff: filter pref 1 (bpf) stands before ours")
+    }
+
     /// Guards against: a name that moves the operator's cursor.
     @Test func hostileText() {
         let text = StatusReport.table([port("a\u{1b}[2Jé", "police", problem: "x\ny")])

@@ -35,19 +35,22 @@ package struct PortRecord: Hashable, Codable, Sendable {
     package var kind: String?
     /// What was on it before anything of ours.
     package var origin: PortOrigin?
+    /// What the operator was told of others on it (`TrafficControl.advisories`).
+    package var advisories: [String]
     /// What is remembered of it.
     package var memory: PortMemory
 
     /// What is remembered of a port.
     package init(
         index: Int32, name: PortName, address: [UInt8], kind: String?, origin: PortOrigin?,
-        memory: PortMemory
+        advisories: [String], memory: PortMemory
     ) {
         self.index = index
         self.name = name
         self.address = address
         self.kind = kind
         self.origin = origin
+        self.advisories = advisories
         self.memory = memory
     }
 }

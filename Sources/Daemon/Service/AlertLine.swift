@@ -58,6 +58,8 @@ package struct AlertLine: Hashable, Codable, Sendable {
         case .redirectTakenOut(let name, let what):
             self.init(
                 .error, [("event", "redirect-taken-out"), ("port", "\(name)"), ("why", what)])
+        case .advised(let name, let why):
+            self.init(.warning, [("event", "advisory"), ("port", "\(name)"), ("why", why)])
         case .journalFailed(let why):
             self.init(.error, [("event", "journal-failed"), ("why", why)])
         case .journalWorks: self.init(.notice, [("event", "journal-works")])

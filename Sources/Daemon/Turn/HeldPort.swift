@@ -36,4 +36,15 @@ package struct HeldPort: Sendable {
     package var repairs: RepairBudget
     /// Nothing is put back before this.
     package var leftUntil: Instant?
+    /// Whether what the VM sends goes past its limits.
+    package var bypass = BypassWatch()
+    /// What of others is in the way of its limits, or its limits in theirs, as last told.
+    package var advisories: [String]
+
+    /// Nothing of ours stands yet.
+    package init(origin: PortOrigin?, advisories: [String], repairs: RepairBudget) {
+        self.origin = origin
+        self.advisories = advisories
+        self.repairs = repairs
+    }
 }

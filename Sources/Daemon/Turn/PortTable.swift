@@ -54,6 +54,8 @@ package struct PortTable: Sendable {
     private struct Row: Sendable {
         var index: Int32
         var use: Use
+        /// What a watched port received from its VM, from the last dump.
+        var received = DeliveredCounters()
         /// Added to the port's tx counters: what its limits drop on the way to the VM.
         var toDropped = DeliveredCounters()
     }
@@ -102,6 +104,8 @@ package struct PortTable: Sendable {
                 packets: statistics.txPackets, bytes: statistics.txBytes)
             return nil
         case .watched(let slot):
+            rows[cursor - 1].received = DeliveredCounters(
+                packets: statistics.rxPackets, bytes: statistics.rxBytes)
             let dropped = rows[cursor - 1].toDropped
             return (
                 slot,
@@ -134,6 +138,11 @@ package struct PortTable: Sendable {
             counters[row.index] = (ifbs[place].received, ifbs[place].sent)
         }
         return counters
+    }
+
+    /// What an interface received from its VM, from the last dump.
+    func received(from index: Int32) -> DeliveredCounters {
+        rowOf[index].map { rows[$0].received } ?? DeliveredCounters()
     }
 
     // MARK: Interfaces

@@ -75,7 +75,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             },
             enforcement: limits == nil
                 ? nil : watched.flatMap { control.enforcement(of: $0.controlled) },
-            problem: view.problem ?? watched?.problem)
+            problem: view.problem ?? watched?.problem, advisories: held[slot]?.advisories ?? [])
     }
 }
 

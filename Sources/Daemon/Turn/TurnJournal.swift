@@ -17,7 +17,8 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             state.ports.append(
                 PortRecord(
                     index: port.port.id.index, name: port.port.name, address: port.link.address,
-                    kind: port.link.kind, origin: held[slot]?.origin, memory: memory))
+                    kind: port.link.kind, origin: held[slot]?.origin,
+                    advisories: held[slot]?.advisories ?? [], memory: memory))
         }
         state.ports.sort { $0.index < $1.index }
         state.departed = departed.remaining(now: now)
@@ -125,12 +126,14 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             keepStrikes(record.memory, of: record.name, record.address, now: now)
             return
         }
-        restore(record.memory, at: slot, origin: record.origin, now: now)
+        restore(
+            record.memory, at: slot, origin: record.origin, advisories: record.advisories, now: now)
     }
 
     /// A port goes on with what is remembered of it.
     mutating func restore(
-        _ memory: PortMemory, at slot: Engine.Slot, origin: PortOrigin?, now: Instant
+        _ memory: PortMemory, at slot: Engine.Slot, origin: PortOrigin?, advisories: [String],
+        now: Instant
     ) {
         guard let port = table.watched[slot] else { return }
         engine.restore(slot, memory, now: now)
@@ -139,7 +142,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             view.rung > .normal || memory.incident?.asked != nil
         else { return }
         if let origin { control.hold(origin, for: port.controlled) }
-        hold(slot, origin: origin)
+        hold(slot, origin: origin, advisories: advisories)
         if view.rung > .normal { adoption.rungs[view.rung, default: 0] += 1 }
     }
 
@@ -148,7 +151,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         guard let slot = table.slot(of: port.port.id.index),
             let memory = departed.take(port.port.name, port.link.address, now: now)
         else { return }
-        restore(memory, at: slot, origin: nil, now: now)
+        restore(memory, at: slot, origin: nil, advisories: [], now: now)
         hasChanged = true
     }
 
@@ -166,9 +169,10 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     }
 
     /// There is something of ours on a port, or there will be.
-    mutating func hold(_ slot: Engine.Slot, origin: PortOrigin?) {
+    mutating func hold(_ slot: Engine.Slot, origin: PortOrigin?, advisories: [String] = []) {
         guard held[slot] == nil else { return }
         held[slot] = HeldPort(
-            origin: origin, repairs: RepairBudget(perMinute: settings.repairsPerMinute))
+            origin: origin, advisories: advisories,
+            repairs: RepairBudget(perMinute: settings.repairsPerMinute))
     }
 }

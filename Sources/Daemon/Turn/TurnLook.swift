@@ -111,6 +111,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
                 keepDown(port, at: slot, now: now)
             }
             measure(port, at: slot, links, now: now)
+            advise(port, at: slot)
         }
     }
 
@@ -141,7 +142,28 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         if let to = measured.to {
             engine.delivered(slot, .to, to.adding(measured.toLane), at: now)
         }
+        if let seen = measured.fromSeen {
+            held[slot]?.bypass.take(offered: table.received(from: port.port.id.index), seen: seen)
+        }
         table.update(slot) { $0.take(measured, at: now) }
+    }
+
+    /// What others have on a port that takes effect from its limits, or loses it by them: told when
+    /// it begins.
+    private mutating func advise(_ port: WatchedPort, at slot: Engine.Slot) {
+        guard let known = held[slot] else { return }
+        var sentences = control.advisories(of: port.controlled)
+        if known.bypass.isBypassed {
+            sentences.append(
+                "more than half of what \(port.port.name) sends goes past its limits: another "
+                    + "program takes it before them (see `tc filter show` and `bpftool net`)")
+        }
+        guard sentences != known.advisories else { return }
+        for sentence in sentences where !known.advisories.contains(sentence) {
+            output.notes.append(.advised(port.port.name, sentence))
+        }
+        held[slot]?.advisories = sentences
+        hasChanged = true
     }
 }
 

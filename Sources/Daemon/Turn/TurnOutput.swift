@@ -54,6 +54,8 @@ package enum TurnNote: Hashable, Sendable {
     case contested(PortName, String, seconds: Int)
     /// A redirect that led nowhere was taken out while the rest is left to whoever took it out.
     case redirectTakenOut(PortName, String)
+    /// What of others makes a port's limits ineffective, or is skipped by them: a sentence.
+    case advised(PortName, String)
     /// The counters could not be read.
     case pollFailed(String)
     /// The interfaces could not be listed.
