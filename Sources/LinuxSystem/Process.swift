@@ -24,6 +24,17 @@ public enum Scheduling {
     public static func lockMemory() throws(Errno) { _ = try checked(sluice_lock_memory()) }
 }
 
+/// What the process may do beyond its user's rights.
+public enum Capabilities {
+    /// The capabilities of this process are no longer those of the programs that it starts: the
+    /// ambient set is emptied (prctl(2), PR_CAP_AMBIENT_CLEAR_ALL), which execve(2) would else hand
+    /// on. A program of root's has none then where the securebit SECBIT_NOROOT is set (systemd's
+    /// `SecureBits=noroot`). Call before any thread is made: each has a set of its own.
+    public static func clearAmbient() throws(Errno) {
+        _ = try checked(sluice_clear_ambient_capabilities())
+    }
+}
+
 /// Facts of the running kernel.
 public enum RunningKernel {
     /// As `uname -r` prints it; empty where uname(2) fails.

@@ -15,9 +15,12 @@ struct RunCommand: ParsableCommand {
             Signals: TERM stops and leaves mitigations in place, and the next start goes on with \
             them (sluicectl release --all before, or sluiced undo after, takes them out); HUP reads \
             the configuration again.
-            Exit status: 0 stopped, 1 a configuration that is refused or a part that cannot start, \
-            64 a wrong command line.
+            Exit status: 0 stopped, 1 a part that cannot start, 64 a wrong command line, 78 a \
+            configuration that is refused.
             """)
+
+    /// EX_CONFIG of <sysexits.h>; the unit's RestartPreventExitStatus= names it.
+    private static let refused = ExitCode(78)
 
     @Option(name: [.short, .long], help: "The configuration file.")
     var config = Daemon.Configuration.defaultPath
@@ -34,7 +37,7 @@ struct RunCommand: ParsableCommand {
                 _ = try Daemon.Configuration.load(path: config)
             } catch {
                 StandardError.write("\(error)\n")
-                throw ExitCode(1)
+                throw Self.refused
             }
             print("\(config): ok")
             return
@@ -46,7 +49,7 @@ struct RunCommand: ParsableCommand {
                     version: Product.version, environment: Environment.all))
         } catch {
             StandardError.write("\(error)\n")
-            throw ExitCode(1)
+            throw error.isRefusedConfiguration ? Self.refused : ExitCode(1)
         }
     }
 }

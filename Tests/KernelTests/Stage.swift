@@ -29,35 +29,47 @@ struct Stage: ~Copyable {
         try prepare(host)
         let socket = folder.file("sluiced.sock")
         let config = try folder.write(
-            """
+            Self.configuration(
+                socket: socket, journal: folder.path, police: police, shape: shape,
+                tighten: tighten, calm: calm, mode: mode, control: control) + settings,
+            to: "sluiced.toml")
+        daemon = try DaemonProcess(in: folder, config: config, socket: socket)
+        self.folder = folder
+        self.host = host
+    }
+
+    /// A configuration with short dwells and the stage's marks; `journal` is the folder of both
+    /// places, where they are not the usual ones.
+    static func configuration(
+        socket: String, journal: String? = nil, police: Int = 60, shape: Int = 60,
+        tighten: Int = 60, calm: Int = 2, mode: String = "enforce", control: String = ""
+    ) -> String {
+        let places = journal.map { "runtime = \"\($0)/run\"\ndirectory = \"\($0)/state\"" } ?? ""
+        return """
             mode = "\(mode)"
             [poll]
             grace = "0s"
             [target]
-            packets = "\(Self.target)pps"
+            packets = "\(target)pps"
             [calm]
             time = "\(calm)s"
             limit = "60s"
             [class.vm]
-            from = { packets = "\(Self.mark)pps", bits = "400mbit" }
-            to = { packets = "\(Self.mark)pps", bits = "400mbit" }
+            from = { packets = "\(mark)pps", bits = "400mbit" }
+            to = { packets = "\(mark)pps", bits = "400mbit" }
             [control]
             socket = "\(socket)"
             \(control)
             [journal]
-            runtime = "\(folder.file("run"))"
-            directory = "\(folder.file("state"))"
-            [police]
-            dwell = "\(police)s"
+            \(places)
             [shape]
             dwell = "\(shape)s"
             [tighten]
             dwell = "\(tighten)s"
+            [police]
+            dwell = "\(police)s"
 
-            """ + settings, to: "sluiced.toml")
-        daemon = try DaemonProcess(in: folder, config: config, socket: socket)
-        self.folder = folder
-        self.host = host
+            """
     }
 
     /// Starts a VM, and waits until the daemon watches its port.

@@ -1,11 +1,25 @@
 // One HTTP request over a Unix socket, as `curl --unix-socket` would make it.
 
 internal import CLab
+internal import ControlAPI
+internal import FoundationEssentials
 internal import Glibc
 
 /// A client for one request at a time, each on a connection of its own.
 struct ControlClient {
     let path: String
+
+    /// `GET /v1/status`.
+    ///
+    /// - Throws: `LabError` where nobody answers or the answer is not that of the contract.
+    func status() throws(LabError) -> Status {
+        let body = try request("GET", "/v1/status", body: "")
+        do {
+            return try JSONDecoder().decode(Status.self, from: Data(body.utf8))
+        } catch {
+            throw LabError("decode the status", detail: "\(error): \(body.prefix(300))")
+        }
+    }
 
     /// Sends a request and reads the answer to its end.
     ///

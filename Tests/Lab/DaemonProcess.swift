@@ -4,7 +4,6 @@
 
 internal import CLab
 public import ControlAPI
-internal import FoundationEssentials
 internal import Glibc
 internal import Synchronization
 
@@ -93,12 +92,7 @@ public final class DaemonProcess: Sendable {
     ///
     /// - Throws: `LabError` where nobody answers or the answer is not that of the contract.
     public func status() throws(LabError) -> Status {
-        let body = try request("GET", "/v1/status")
-        do {
-            return try JSONDecoder().decode(Status.self, from: Data(body.utf8))
-        } catch {
-            throw LabError("decode the status", detail: "\(error): \(body.prefix(300))")
-        }
+        try ControlClient(path: socket).status()
     }
 
     /// One port of `GET /v1/status`.

@@ -1,5 +1,5 @@
-// Lets a test say which parts of the kernel it needs: where one is missing it is skipped, and says
-// which, so that the record of a run names what the other lane has to do.
+// Lets a test say which parts of the kernel, or which service manager, it needs: where one is missing
+// it is skipped, and says which, so that the record of a run names what the other lane has to do.
 
 public import Lab
 public import Testing
@@ -10,5 +10,12 @@ extension Trait where Self == ConditionTrait {
         let lacking = KernelParts.current.lacking(parts).map(\.rawValue).joined(separator: ", ")
         let reason = "kernel \(KernelParts.current.release) lacks \(lacking)"
         return .enabled(if: lacking.isEmpty, Comment(rawValue: reason))
+    }
+
+    /// Runs the test only in a machine to throw away whose first process is systemd.
+    public static var needsSystemd: Self {
+        .enabled(
+            if: InstalledService.isPossible,
+            "no systemd as the first process of a machine to throw away")
     }
 }

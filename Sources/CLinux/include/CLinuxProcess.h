@@ -1,4 +1,4 @@
-// What Swift cannot see of Linux's scheduling, memory locking, syslog and notify calls.
+// What Swift cannot see of Linux's scheduling, memory locking, capability, syslog and notify calls.
 // Every function returns 0, or a negative errno.
 #pragma once
 #include <stddef.h>
@@ -8,6 +8,8 @@
 int sluice_schedule_fifo(int priority);
 // mlockall(2) of what is and will be touched (MCL_ONFAULT: no page is brought in for it).
 int sluice_lock_memory(void);
+// No program that the process starts from now on has its capabilities; before threads are made.
+int sluice_clear_ambient_capabilities(void);
 
 // syslog(3) with a message that is never a format. `facility` is LOG_DAEMON and the like.
 void sluice_syslog_open(const char *identity, int facility);

@@ -40,6 +40,8 @@ package struct ServiceOptions: Sendable {
 package struct ServiceError: Error, Sendable, CustomStringConvertible {
     /// One sentence, or a line for each mistake of a configuration.
     package var description: String
+    /// The configuration is refused: another start would end in the same way.
+    package var isRefusedConfiguration = false
 
     init(_ description: String) { self.description = description }
 }
@@ -82,6 +84,8 @@ package struct Service: ~Copyable {
     /// Opens everything; what fails is told and nothing is left behind.
     private static func make(_ options: ServiceOptions) throws(ServiceError) -> Service {
         Environment.forget(forgotten)
+        // The hook's programs need none.
+        try sentence { () throws(Errno) in try Capabilities.clearAmbient() }
         let configuration = try load(options.configuration)
         let log = try openLog(configuration, options)
         let control = try sentence { () throws(TrafficControlError) in
@@ -137,7 +141,13 @@ package struct Service: ~Copyable {
     // MARK: Start
 
     private static func load(_ path: String) throws(ServiceError) -> Configuration {
-        try sentence { () throws(ConfigurationError) in try Configuration.load(path: path) }
+        do throws(ConfigurationError) {
+            return try Configuration.load(path: path)
+        } catch {
+            var refusal = ServiceError(error.description)
+            refusal.isRefusedConfiguration = true
+            throw refusal
+        }
     }
 
     private static func openLog(

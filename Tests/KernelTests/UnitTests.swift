@@ -1,0 +1,277 @@
+// The daemon as systemd runs it, by the unit that is shipped and under all of its restrictions: the
+// whole ladder, and what an operator and the manager do to a service.
+import ControlAPI
+import Lab
+import LabTesting
+import Testing
+
+@Suite(.serialized, .needsSystemd) struct UnitTests {
+    /// CAP_NET_ADMIN and CAP_SYS_NICE.
+    private static let capabilities = "0000000000801000"
+    private static let none = "0000000000000000"
+
+    /// Guards against: a rung, the hook or a release that the unit's restrictions forbid, with the
+    /// kernel's policer and without; a process with more rights than it needs, or less priority; a
+    /// hook's program that inherits capabilities; a system call that the unit forbids and that goes
+    /// unnoticed, since it only fails (in the second run it kills the daemon).
+    @Test(.needs(.ifb, .tbf), arguments: [("auto", ""), ("ifb", "SystemCallErrorNumber=kill")])
+    func climbsUnderItsRestrictions(_ engine: String, _ dropIn: String) throws {
+        let machine = try Machine(
+            dropIn: "[Service]\n\(dropIn)\n", police: 3, shape: 3, tighten: 3,
+            settings: """
+                engine = "\(engine)"
+                [shutdown.hook]
+                gentle = ["/bin/cp", "/proc/self/status", "/run/sluice/hook"]
+                hard = "none"
+                """)
+        defer { machine.close() }
+        try machine.service.order("start")
+        try expectRestrictions(machine.service)
+        let rogue = try machine.startWatched()
+        let before = try Snapshot()
+        let flood = try machine.flood(rogue)
+
+        for (rung, share) in [("police", 1.0), ("shape", 1), ("tighten", 0.25)] {
+            try machine.wait(for: rung, of: rogue)
+            try machine.expectRate(Double(Stage.target) * share, of: rogue, on: rung)
+            if rung == "police" {
+                let enforcement = try machine.service.port(rogue.name)?.enforcement ?? "-"
+                report("under the unit, \(engine): \(enforcement)")
+                let hasPolicer = KernelParts.current.lacking([.police]).isEmpty
+                let policer = engine == "auto" && hasPolicer ? "act_police" : "ifb"
+                #expect(enforcement.contains(policer), "\(enforcement)")
+            }
+        }
+        try machine.wait(for: "shutdown", of: rogue)
+        #expect(try !rogue.isUp())
+        try machine.service.line(with: "event=stop ", within: .seconds(5))
+        let hook = ProcessFacts(try readFile("/run/sluice/hook"))
+        #expect(hook["CapPrm"] == Self.none && hook["CapEff"] == Self.none)
+        #expect(hook["CapAmb"] == Self.none && hook["CapBnd"] == Self.capabilities)
+        flood.stop()
+
+        #expect(try Tool.run("/usr/sbin/sluicectl", "release", "--all").contains(rogue.name))
+        let left = try Snapshot.settledDifference(from: before)
+        #expect(left == [])
+        // What a kernel lacks, it says; the rest must not have been refused.
+        let lines = try machine.service.lines().filter { !$0.contains("event=kernel ") }
+        #expect(lines.contains { $0.contains("event=stop ") && $0.contains("detail=exited(0)") })
+        for word in ["not permitted", "denied", "event=scheduling", "event=refused"] {
+            #expect(!lines.contains { $0.contains(word) }, "\(word)")
+        }
+    }
+
+    /// What the kernel says of the daemon that systemd started.
+    private func expectRestrictions(_ service: InstalledService) throws {
+        let pid = try service.pid()
+        let facts = ProcessFacts(try readFile("/proc/\(pid)/status"))
+        for set in ["CapPrm", "CapEff", "CapBnd"] { #expect(facts[set] == Self.capabilities) }
+        #expect(facts["CapAmb"] == Self.none)
+        #expect(facts["NoNewPrivs"] == "1")
+        // SECCOMP_MODE_FILTER
+        #expect(facts["Seccomp"] == "2")
+        // mlockall(2): all that is mapped counts.
+        let locked = facts["VmLck"].flatMap { Int($0.split(separator: " ").first ?? "") } ?? 0
+        #expect(locked > 10_000)
+        // proc(5): rt_priority and policy are fields 40 and 41, and the third follows the name.
+        let stat = try readFile("/proc/\(pid)/stat").split(separator: ")").last ?? ""
+        let fields = stat.split(separator: " ")
+        #expect(fields[37] == "1", "priority")
+        #expect(fields[38] == "1", "SCHED_FIFO")
+        report("the unit's process: \(facts["CapEff"] ?? "-"), locked \(locked) kB")
+    }
+
+    /// Guards against: a hung or crashed daemon that nobody restarts; mitigations, clocks or incidents
+    /// that end with a restart, a stop, a crash or a hang; journal folders that the unit's process
+    /// cannot write or that a stop empties.
+    @Test func mitigationsOutliveTheProcess() throws {
+        // A third of the unit's time, for the test's sake.
+        let machine = try Machine(dropIn: "[Service]\nWatchdogSec=3\n", police: 1)
+        defer { machine.close() }
+        try machine.service.order("start")
+        let rogue = try machine.startWatched()
+        let flood = try machine.flood(rogue)
+        try machine.wait(for: "shape", of: rogue)
+        let shaped = Moment.now
+        flood.stop()
+        let held = Held(
+            port: rogue.name, since: shaped, snapshot: try Snapshot.settled(),
+            incident: try #require(try machine.service.port(rogue.name)?.incident))
+
+        for (restarts, signal) in [(1, "SIGSTOP"), (2, "SIGKILL")] {
+            let former = try machine.service.pid()
+            try machine.service.signal(signal)
+            let begin = Moment.now
+            try wait(for: "the restart after \(signal)", within: .seconds(20)) {
+                guard try machine.service.property("NRestarts") == "\(restarts)" else {
+                    return false
+                }
+                return try machine.service.property("ActiveState") == "active"
+            }
+            report("after \(signal) replaced within \((Moment.now - begin).milliseconds) ms")
+            #expect(try machine.service.pid() != former)
+            try expectHeld(machine, held)
+        }
+        try machine.service.order("restart")
+        try expectHeld(machine, held)
+        try machine.service.order("stop")
+        #expect(try machine.service.property("Result") == "success")
+        for folder in ["/run/sluice", "/var/lib/sluice"] {
+            #expect(try readFile("\(folder)/journal.json").contains(rogue.name))
+        }
+        let afterStop = try Snapshot.settledDifference(from: held.snapshot)
+        #expect(afterStop == [])
+        try machine.service.order("start")
+        try expectHeld(machine, held)
+        let adoptions = try machine.service.lines().filter { $0.contains("event=adopted ") }
+        #expect(adoptions.count == 4, "one line for each start that found something")
+        #expect(adoptions.allSatisfy { $0.hasSuffix("event=adopted ports=1 shape=1") })
+    }
+
+    /// What is to be the same after each start.
+    private struct Held {
+        var port: String
+        var since: Moment
+        var snapshot: Snapshot
+        var incident: UInt32
+    }
+
+    private func expectHeld(_ machine: Machine, _ held: Held) throws {
+        let port = try #require(try machine.service.port(held.port))
+        let least = (Moment.now - held.since).milliseconds / 1_000 - 1
+        #expect(port.rung == "shape" && port.incident == held.incident)
+        #expect((port.onRungSeconds ?? 0) >= least, "its time on the rung goes on")
+        let changed = try Snapshot.settledDifference(from: held.snapshot)
+        #expect(changed == [])
+    }
+
+    /// Guards against: a reload that systemd thinks has failed, or that takes a broken file.
+    @Test func reloads() throws {
+        let machine = try Machine()
+        defer { machine.close() }
+        try machine.service.order("start")
+        let pid = try machine.service.pid()
+        try machine.service.configure(Machine.configuration(mode: "observe"))
+        try machine.service.order("reload")
+        try machine.service.line(with: "event=reloaded mode=observe", within: .seconds(5))
+        #expect(try machine.service.status().mode == "observe")
+        try machine.service.configure(Machine.configuration(mode: "armed"))
+        try machine.service.order("reload")
+        try machine.service.line(with: "event=reload-refused ", within: .seconds(5))
+        #expect(try machine.service.status().mode == "observe")
+        #expect(try machine.service.property("ActiveState") == "active")
+        #expect(try machine.service.pid() == pid)
+    }
+
+    /// Guards against: a refused configuration that is started again and again.
+    @Test func refusedConfigurationFailsOnce() throws {
+        let machine = try Machine()
+        defer { machine.close() }
+        try machine.service.configure(Machine.configuration(mode: "armed"))
+        #expect(throws: LabError.self) { try machine.service.order("start") }
+        // RestartSec=1: a loop would have begun its second round.
+        measure(for: .seconds(2))
+        #expect(try machine.service.property("ActiveState") == "failed")
+        #expect(try machine.service.property("ExecMainStatus") == "78")
+        #expect(try machine.service.property("NRestarts") == "0")
+        let lines = try machine.service.lines()
+        #expect(lines.count { $0.contains("sluiced.toml:1:8: error: mode") } == 1)
+    }
+
+    /// Guards against: a restriction of the unit that gets lost. `systemd-analyze security` counts
+    /// them up; what is left is being root, netlink and Unix sockets, the host's network, /proc/net,
+    /// and the system calls and the capabilities of real-time polling.
+    @Test func exposureIsLow() throws {
+        let (status, output) = try Tool.status(
+            "systemd-analyze",
+            ["security", "--offline=yes", "--no-pager", "--threshold=19", Machine.unit])
+        report("exposure: \(output.split(separator: "\n").last ?? "")")
+        #expect(status == .exited(0))
+    }
+}
+
+/// The virtual machine as a hypervisor, in its own first network namespace, and the service on it.
+private struct Machine {
+    static let unit = "systemd/sluiced.service"
+
+    let service: InstalledService
+    let host: Host
+
+    /// Makes the hypervisor and installs the service, stopped.
+    init(
+        dropIn: String = "", police: Int = 60, shape: Int = 60, tighten: Int = 60,
+        settings: String = ""
+    ) throws {
+        service = try InstalledService(
+            configuration: Self.configuration(police: police, shape: shape, tighten: tighten)
+                + settings,
+            unit: Self.unit, dropIn: dropIn)
+        host = try Host()
+    }
+
+    static func configuration(
+        mode: String = "enforce", police: Int = 60, shape: Int = 60, tighten: Int = 60
+    ) -> String {
+        Stage.configuration(
+            socket: InstalledService.socket, police: police, shape: shape, tighten: tighten,
+            calm: 60, mode: mode)
+    }
+
+    /// Leaves the machine as the next test wants to find it, whatever happened.
+    func close() {
+        _ = try? Tool.run("/usr/sbin/sluicectl", "release", "--all")
+        try? service.order("stop")
+        _ = try? Tool.run("systemctl", "reset-failed")
+        host.uplink.close()
+        _ = try? Tool.run("ip", "link", "delete", Host.bridge)
+        _ = try? Tool.run("rm", "-rf", "/run/sluice", "/var/lib/sluice")
+    }
+
+    /// Starts a VM, and waits until the daemon watches its port.
+    func startWatched() throws -> Station {
+        let vm = try host.start(vm: 1)
+        try Lab.wait(for: "the port", within: .seconds(5)) { try service.port(vm.name) != nil }
+        return vm
+    }
+
+    func flood(_ rogue: Station) throws -> FloodRun {
+        try rogue.flood(
+            Flood(to: Host.outside, packetsPerSecond: Stage.floodRate, duration: .seconds(40)))
+    }
+
+    func wait(for rung: String, of vm: Station) throws {
+        do {
+            try Lab.wait(for: "\(vm.name) on \(rung)", within: .seconds(10)) {
+                try service.port(vm.name)?.rung == rung
+            }
+        } catch {
+            throw LabError("\(error)", detail: try service.lines().joined(separator: "\n"))
+        }
+    }
+
+    /// What passes in a second that begins when bursts are spent and queues are steady.
+    func expectRate(_ wanted: Double, of vm: Station, on rung: String) throws {
+        measure(for: .milliseconds(1_200))
+        let window = measure(for: .seconds(1))
+        let passed = try host.uplink.received.delivered(
+            FrameFilter(from: vm.mac, kind: .udp), during: window)
+        report("under the unit, \(rung): \(passed.packetsPerSecond) pps of \(wanted)")
+        #expect(isWithin(0.05, of: wanted, passed.packetsPerSecond))
+    }
+}
+
+/// The lines `NAME: VALUE` of /proc/PID/status.
+private struct ProcessFacts {
+    private let values: [Substring: String]
+
+    init(_ text: String) {
+        let pairs = text.split(separator: "\n").map { line -> (Substring, String) in
+            let name = line.prefix { $0 != ":" }
+            let value = line.dropFirst(name.count + 1).drop { $0 == "\t" || $0 == " " }
+            return (name, String(value))
+        }
+        values = Dictionary(pairs) { first, _ in first }
+    }
+
+    subscript(_ name: String) -> String? { values[Substring(name)] }
+}
