@@ -11,13 +11,15 @@ package struct FuzzTarget: Sendable {
     package let name: String
     /// Inputs to begin from: what is read every day.
     package let seeds: @Sendable () throws -> [[UInt8]]
+    /// Mutations of the pure lane.
+    package var rounds = 20_000
     /// Reads one input; true where it was taken for what it should be, and not refused at once.
     ///
     /// - Throws: `BrokenPromise`.
     package let read: @Sendable ([UInt8]) throws -> Bool
 
     /// Every target.
-    package static let all: [FuzzTarget] = [netlink, configuration, control, names]
+    package static let all: [FuzzTarget] = [netlink, configuration, control, names, journal]
 }
 
 /// What a reader did and should not have done.

@@ -3,9 +3,6 @@ import Fuzz
 import Testing
 
 @Suite struct FuzzTests {
-    /// Mutations of all seeds of a target together.
-    static let rounds = 20_000
-
     /// Guards against: bytes of a stranger that trap, are taken for what they are not, or break what
     /// this target's readers promise.
     @Test(arguments: FuzzTarget.all.map(\.name)) func mutations(_ name: String) throws {
@@ -13,7 +10,7 @@ import Testing
         let seeds = try target.seeds()
         var generator = SeededGenerator(seed: 0x51_00ce)
         var read = 0
-        for round in 0..<Self.rounds {
+        for round in 0..<target.rounds {
             let input = mutate(seeds[round % seeds.count], with: &generator)
             do {
                 read += try target.read(input) ? 1 : 0
@@ -23,6 +20,6 @@ import Testing
             }
         }
         // The mutations are gentle enough that the readers are reached at all.
-        #expect(read > Self.rounds / 10, "\(name)")
+        #expect(read > target.rounds / 10, "\(name)")
     }
 }
