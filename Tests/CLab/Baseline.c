@@ -48,7 +48,14 @@ int64_t clab_stats_receive(int descriptor) {
     }
 }
 
-// Allocations of the calling thread, counted by standing in front of glibc's allocator.
+// Allocations of the calling thread, counted by standing in front of glibc's allocator; a sanitizer
+// stands there itself.
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+bool clab_is_sanitized(void) { return true; }
+uint64_t clab_allocations(void) { return 0; }
+#else
+bool clab_is_sanitized(void) { return false; }
+
 static _Thread_local uint64_t allocations;
 
 extern void *__libc_malloc(size_t);
@@ -83,6 +90,7 @@ void *aligned_alloc(size_t alignment, size_t size) {
 }
 
 uint64_t clab_allocations(void) { return allocations; }
+#endif
 
 uint64_t clab_thread_cpu_step_ns(void) {
     uint64_t begin = clab_thread_cpu_ns(), now;

@@ -1,5 +1,6 @@
 // The floor of polling, and counters of what the calling thread costs.
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 
 // A netlink socket for `clab_stats_receive`; a negative errno where there is none.
@@ -10,6 +11,8 @@ int64_t clab_stats_receive(int descriptor);
 
 // Calls of malloc, calloc, realloc, posix_memalign and aligned_alloc by this thread.
 uint64_t clab_allocations(void);
+// Built with a sanitizer: no allocation is counted, and costs say nothing.
+bool clab_is_sanitized(void);
 // CPU time of this thread in nanoseconds.
 uint64_t clab_thread_cpu_ns(void);
 // The smallest step of that clock: some kernels count whole ticks.
