@@ -1,6 +1,7 @@
 // Files that are whole or not there: written under another name, then renamed over the old one.
 // Invariants: a reader, and whoever starts after a crash, sees the old content or the new, never a
-// part; what fails leaves the old content in place.
+// part; what fails leaves the old content in place; a link, a pipe or another's file where ours should
+// be is neither followed nor waited for.
 internal import Glibc
 public import SystemPackage
 
@@ -18,7 +19,8 @@ public struct AtomicFile: Sendable {
     /// - Throws: errno of open(2) or read(2); EFBIG where it is longer than `limit`.
     public func read(limit: Int) throws(Errno) -> [UInt8]? {
         do throws(Errno) {
-            return try Self.content(of: try Self.open(path, O_RDONLY | O_NOFOLLOW), limit: limit)
+            let file = try Self.open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+            return try Self.content(of: file, limit: limit)
         } catch {
             guard error == .noSuchFileOrDirectory else { throw error }
             return nil
@@ -31,15 +33,17 @@ public struct AtomicFile: Sendable {
     /// - Throws: errno of open(2), write(2), fsync(2) or rename(2).
     public func replace(_ content: [UInt8], isDurable: Bool) throws(Errno) {
         let temporary = path + ".new"
+        // What a crash, or somebody else, left there.
+        _ = unsafe unlink(temporary)
         do throws(Errno) {
-            let file = try Self.open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW)
+            let file = try Self.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW)
             try Self.write(content, to: file.number)
             if isDurable { try Self.synchronize(file.number) }
+            guard unsafe rename(temporary, path) == 0 else { throw Errno(rawValue: errno) }
         } catch {
             _ = unsafe unlink(temporary)
             throw error
         }
-        guard unsafe rename(temporary, path) == 0 else { throw Errno(rawValue: errno) }
         guard isDurable else { return }
         let folder = FilePath(path).removingLastComponent().string
         let opened = try Self.open(folder.isEmpty ? "." : folder, O_RDONLY | O_DIRECTORY)

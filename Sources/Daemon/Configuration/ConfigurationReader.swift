@@ -227,6 +227,12 @@ struct ConfigurationReader {
         let journal = root.table("journal")
         folder(journal, "directory", into: &configuration.journal.directory)
         folder(journal, "runtime", into: &configuration.journal.runtime)
+        if configuration.journal.runtime == configuration.journal.directory {
+            problems.contradiction(
+                ["journal.directory", "journal.runtime"],
+                "both are \"\(configuration.journal.directory)\", where one file would stand for two",
+                cure: "write a folder in memory for runtime, and one on disk for directory")
+        }
         let control = root.table("control")
         if let (path, position) = control.text("socket") {
             if !path.hasPrefix("/") || path.hasSuffix("/") || path.utf8.contains(0) {

@@ -45,8 +45,8 @@ package struct FileJournal: JournalStore, ~Copyable {
     /// written. Where a folder cannot be made, the first write says so.
     ///
     /// - Parameter tell: called on another thread where the durable copy cannot be written, once for
-    ///   each reason.
-    package init(_ settings: JournalSettings, tell: @escaping @Sendable (JournalError) -> Void) {
+    ///   each reason, and with nil when it is written again.
+    package init(_ settings: JournalSettings, tell: @escaping @Sendable (JournalError?) -> Void) {
         runtime = settings.files.runtime
         try? settings.files.runtime.makeFolder()
         try? settings.files.durable.makeFolder()
@@ -126,12 +126,12 @@ private final class JournalKeeper: Sendable {
     }
 
     private let file: AtomicFile
-    private let tell: @Sendable (JournalError) -> Void
+    private let tell: @Sendable (JournalError?) -> Void
     private let waiting = Mutex(Waiting())
     private let told = Mutex<Errno?>(nil)
     private let queue = DispatchQueue(label: "journal")
 
-    init(_ file: AtomicFile, tell: @escaping @Sendable (JournalError) -> Void) {
+    init(_ file: AtomicFile, tell: @escaping @Sendable (JournalError?) -> Void) {
         self.file = file
         self.tell = tell
     }
@@ -156,7 +156,11 @@ private final class JournalKeeper: Sendable {
         while let bytes = next() {
             do throws(Errno) {
                 try file.replace(bytes, isDurable: true)
-                told.withLock { $0 = nil }
+                let wasBroken = told.withLock { told in
+                    defer { told = nil }
+                    return told != nil
+                }
+                if wasBroken { tell(nil) }
             } catch {
                 let isNew = told.withLock { told in
                     defer { told = error }

@@ -106,7 +106,8 @@ package struct Service: ~Copyable {
             log.write(AlertLine(.error, [("event", "journal-broken"), ("why", problem)]))
         }
         let journal = FileJournal(configuration.journal) { error in
-            log.write(AlertLine(TurnNote.journalFailed(error.description)))
+            log.write(
+                AlertLine(error.map { TurnNote.journalFailed($0.description) } ?? .journalWorks))
         }
         let turn = Turn(
             machine: host, control: control, journal: journal, policy: configuration.policy,
