@@ -18,8 +18,15 @@ import Testing
         var turnShare = 0.0
         var honestAnswer = Duration.zero
         var attempts: [Int] = []
+
+        /// How much later the latest turn began than that of a daemon that nobody asked.
+        func delay(beyond quiet: Outcome) -> Double {
+            worstMilliseconds - quiet.worstMilliseconds
+        }
     }
 
+    /// From one turn to the next, as the configuration leaves it.
+    private static let pollMilliseconds = 100.0
     /// Members of this group may read; the hostile ones are no more.
     private static let reader = Identity(user: 64_001, group: 1)
 
@@ -44,7 +51,8 @@ import Testing
     ) throws -> Outcome {
         let socket = folder.file("sluiced.sock")
         let daemon = try DaemonProcess(
-            in: folder, config: folder.file("sluiced.toml"), socket: socket)
+            in: folder, config: folder.file("sluiced.toml"), socket: socket,
+            readyWithin: .seconds(60))
         #expect(try daemon.status().ports.count == TurnCostTests.ports)
         let before = try cpuSeconds("/proc/\(daemon.pid)/stat")
         let turnBefore = try cpuSeconds("/proc/\(daemon.pid)/task/\(daemon.pid)/stat")
@@ -80,7 +88,8 @@ import Testing
                 + "\(outcome.late) of \(outcome.polls) polls late, worst "
                 + "\(outcome.worstMilliseconds) ms, mean \(outcome.meanMicroseconds) us; "
                 + "\(outcome.residentKilobytes) kB, \(outcome.descriptors) descriptors, "
-                + "\(Int(outcome.cpuShare * 100))% CPU, the turn's thread \(Int(outcome.turnShare * 100))%; root waited "
+                + "\(Int(outcome.cpuShare * 100))% CPU, the turn's thread "
+                + "\(Int(outcome.turnShare * 100))%; root waited "
                 + "\(outcome.honestAnswer.inMilliseconds) ms at most")
         return outcome
     }
@@ -107,17 +116,19 @@ import Testing
         try await Namespace.run {
             let folder = try ScratchFolder()
             try Self.configure(folder)
-            let quiet = try Self.run([], for: .seconds(5), folder)
+            var quiet = try Self.run([], for: .seconds(4), folder)
             var attacks = Hostility.allCases.map { ([$0], Duration.seconds(4)) }
             attacks.append((Hostility.allCases, .seconds(10)))
             for (hostilities, time) in attacks {
                 let name = "\(hostilities)"
                 var outcome = try Self.run(hostilities, for: time, folder)
-                // The kernel's own lock is every namespace's: what only others did is not seen twice.
-                for _ in 0..<2 where outcome.worstMilliseconds >= 100 {
+                // The processors and the kernel's own lock are every namespace's: what others do now
+                // makes a daemon late that nobody asks, and what they did is not seen again.
+                for _ in 0..<2 where outcome.delay(beyond: quiet) >= Self.pollMilliseconds {
+                    quiet = try Self.run([], for: .seconds(4), folder)
                     outcome = try Self.run(hostilities, for: time, folder)
                 }
-                #expect(outcome.worstMilliseconds < 100, "\(name)")
+                #expect(outcome.delay(beyond: quiet) < Self.pollMilliseconds, "\(name)")
                 #expect(outcome.residentKilobytes < quiet.residentKilobytes + 40_000, "\(name)")
                 #expect(outcome.descriptors <= quiet.descriptors + 8, "\(name)")
                 #expect(outcome.honestAnswer < .seconds(1), "\(name)")

@@ -6,18 +6,17 @@ import LabTesting
 import Testing
 
 @Suite(.serialized, .needsSystemd) struct UnitTests {
-    /// CAP_NET_ADMIN and CAP_SYS_NICE.
-    private static let capabilities = "0000000000801000"
     private static let none = "0000000000000000"
 
     /// Guards against: a rung, the hook or a release that the unit's restrictions forbid, with the
-    /// kernel's policer and without; a process with more rights than it needs, or less priority; a
+    /// kernel's policer, without, and with eBPF's by the drop-in that the unit names; a process with more rights than it needs, or less priority; a
     /// hook's program that inherits capabilities; a system call that the unit forbids and that goes
-    /// unnoticed, since it only fails (in the second run it kills the daemon).
-    @Test(.needs(.ifb, .tbf), arguments: [("auto", ""), ("ifb", "SystemCallErrorNumber=kill")])
-    func climbsUnderItsRestrictions(_ engine: String, _ dropIn: String) throws {
+    /// unnoticed, since it only fails (in all runs but the first it kills the daemon).
+    @Test(.needs(.ifb, .tbf, .bpf), arguments: Way.all)
+    fileprivate func climbsUnderItsRestrictions(_ way: Way) throws {
+        let engine = way.engine
         let machine = try Machine(
-            dropIn: "[Service]\n\(dropIn)\n", police: 3, shape: 3, tighten: 3,
+            dropIn: "[Service]\n\(way.dropIn)\n", police: 3, shape: 3, tighten: 3,
             settings: """
                 engine = "\(engine)"
                 [shutdown.hook]
@@ -26,7 +25,7 @@ import Testing
                 """)
         defer { machine.close() }
         try machine.service.order("start")
-        try expectRestrictions(machine.service)
+        try expectRestrictions(machine.service, capabilities: way.capabilities)
         let rogue = try machine.startWatched()
         let before = try Snapshot()
         let flood = try machine.flood(rogue)
@@ -38,7 +37,8 @@ import Testing
                 let enforcement = try machine.service.port(rogue.name)?.enforcement ?? "-"
                 report("under the unit, \(engine): \(enforcement)")
                 let hasPolicer = KernelParts.current.lacking([.police]).isEmpty
-                let policer = engine == "auto" && hasPolicer ? "act_police" : "ifb"
+                let first = hasPolicer ? "act_police" : "ifb"
+                let policer = engine == "auto" ? first : engine
                 #expect(enforcement.contains(policer), "\(enforcement)")
             }
         }
@@ -47,7 +47,7 @@ import Testing
         try machine.service.line(with: "event=stop ", within: .seconds(5))
         let hook = ProcessFacts(try readFile("/run/sluice/hook"))
         #expect(hook["CapPrm"] == Self.none && hook["CapEff"] == Self.none)
-        #expect(hook["CapAmb"] == Self.none && hook["CapBnd"] == Self.capabilities)
+        #expect(hook["CapAmb"] == Self.none && hook["CapBnd"] == way.capabilities)
         flood.stop()
 
         #expect(try Tool.run("/usr/sbin/sluicectl", "release", "--all").contains(rogue.name))
@@ -62,10 +62,12 @@ import Testing
     }
 
     /// What the kernel says of the daemon that systemd started.
-    private func expectRestrictions(_ service: InstalledService) throws {
+    private func expectRestrictions(
+        _ service: InstalledService, capabilities: String
+    ) throws {
         let pid = try service.pid()
         let facts = ProcessFacts(try readFile("/proc/\(pid)/status"))
-        for set in ["CapPrm", "CapEff", "CapBnd"] { #expect(facts[set] == Self.capabilities) }
+        for set in ["CapPrm", "CapEff", "CapBnd"] { #expect(facts[set] == capabilities) }
         #expect(facts["CapAmb"] == Self.none)
         #expect(facts["NoNewPrivs"] == "1")
         // SECCOMP_MODE_FILTER
@@ -145,6 +147,43 @@ import Testing
         #expect(changed == [])
     }
 
+    /// Guards against: what others have that the unit's process may not look at, so that a redirect
+    /// skips their nftables chain; a socket whose group it may not give away; an operator's undo that
+    /// leaves something, or leaves the next start of the unit with files that it cannot use.
+    @Test(.needs(.ifb, .tbf, .nftables)) func worksBesideOthers() throws {
+        let machine = try Machine(
+            dropIn: "[Service]\nSystemCallErrorNumber=kill\nSupplementaryGroups=daemon\n",
+            police: 1, control: "group = \"daemon\"")
+        defer { machine.close() }
+        try machine.service.order("start")
+        #expect(try machine.service.property("StatusText") == "mode enforce")
+        let owner = try Tool.run("stat", "-c", "%U:%G %A", InstalledService.socket)
+        #expect(owner == "root:daemon srw-rw----\n")
+        let rogue = try machine.startWatched()
+        let hook = "{ type filter hook ingress device \"\(rogue.name)\" priority 0; }"
+        try Tool.run("nft", "add table netdev guard; add chain netdev guard in \(hook)")
+        defer { _ = try? Tool.run("nft", "delete table netdev guard") }
+        let before = try Snapshot()
+
+        let flood = try machine.flood(rogue)
+        try machine.wait(for: "shape", of: rogue)
+        try machine.service.line(with: "nftables chain netdev guard in", within: .seconds(5))
+        flood.stop()
+        try machine.service.order("stop")
+        #expect(try Snapshot.settledDifference(from: before) != [])
+        #expect(try Tool.run("/usr/sbin/sluiced", "undo").contains(rogue.name))
+        let left = try Snapshot.settledDifference(from: before)
+        #expect(left == [])
+        try machine.service.order("start")
+        try Lab.wait(for: "the port", within: .seconds(5)) {
+            try machine.service.port(rogue.name)?.rung == "normal"
+        }
+        let lines = try machine.service.lines().filter { !$0.contains("event=kernel ") }
+        for word in ["not permitted", "denied", "event=adopted", "SYS"] {
+            #expect(!lines.contains { $0.contains(word) }, "\(word)")
+        }
+    }
+
     /// Guards against: a reload that systemd thinks has failed, or that takes a broken file.
     @Test func reloads() throws {
         let machine = try Machine()
@@ -155,6 +194,7 @@ import Testing
         try machine.service.order("reload")
         try machine.service.line(with: "event=reloaded mode=observe", within: .seconds(5))
         #expect(try machine.service.status().mode == "observe")
+        #expect(try machine.service.property("StatusText") == "mode observe")
         try machine.service.configure(Machine.configuration(mode: "armed"))
         try machine.service.order("reload")
         try machine.service.line(with: "event=reload-refused ", within: .seconds(5))
@@ -190,6 +230,33 @@ import Testing
     }
 }
 
+/// A policer, and the drop-in with which the unit's process gets it.
+private struct Way: CustomTestStringConvertible, Sendable {
+    var engine: String
+    var dropIn: String
+    /// As /proc/PID/status writes them.
+    var capabilities: String
+
+    var testDescription: String { engine }
+
+    static let all = [
+        // CAP_NET_ADMIN (12) and CAP_SYS_NICE (23).
+        Way(engine: "auto", dropIn: "", capabilities: "0000000000801000"),
+        Way(
+            engine: "ifb", dropIn: "SystemCallErrorNumber=kill",
+            capabilities: "0000000000801000"),
+        // And CAP_SYS_ADMIN (21) and CAP_BPF (39).
+        Way(
+            engine: "ebpf",
+            dropIn: """
+                CapabilityBoundingSet=CAP_BPF CAP_SYS_ADMIN
+                AmbientCapabilities=CAP_BPF CAP_SYS_ADMIN
+                SystemCallErrorNumber=kill
+                """,
+            capabilities: "0000008000a01000"),
+    ]
+}
+
 /// The virtual machine as a hypervisor, in its own first network namespace, and the service on it.
 private struct Machine {
     static let unit = "systemd/sluiced.service"
@@ -200,21 +267,23 @@ private struct Machine {
     /// Makes the hypervisor and installs the service, stopped.
     init(
         dropIn: String = "", police: Int = 60, shape: Int = 60, tighten: Int = 60,
-        settings: String = ""
+        control: String = "", settings: String = ""
     ) throws {
+        let configuration = Self.configuration(
+            police: police, shape: shape, tighten: tighten, control: control)
         service = try InstalledService(
-            configuration: Self.configuration(police: police, shape: shape, tighten: tighten)
-                + settings,
+            configuration: configuration + settings,
             unit: Self.unit, dropIn: dropIn)
         host = try Host()
     }
 
     static func configuration(
-        mode: String = "enforce", police: Int = 60, shape: Int = 60, tighten: Int = 60
+        mode: String = "enforce", police: Int = 60, shape: Int = 60, tighten: Int = 60,
+        control: String = ""
     ) -> String {
         Stage.configuration(
             socket: InstalledService.socket, police: police, shape: shape, tighten: tighten,
-            calm: 60, mode: mode)
+            calm: 60, mode: mode, control: control)
     }
 
     /// Leaves the machine as the next test wants to find it, whatever happened.

@@ -188,7 +188,7 @@ package struct Service: ~Copyable {
                     ("event", "start"), ("version", options.version), ("mode", mode),
                     ("kernel", facts.kernel), ("ports", "\(turn.table.watched.count)"),
                 ]))
-        try? manager?.notify("READY=1\nSTATUS=\(mode), \(turn.table.watched.count) ports\n")
+        tellReady()
     }
 
     /// A flood must not keep the daemon from running. Threads that exist by now keep their own
@@ -346,10 +346,16 @@ package struct Service: ~Copyable {
                         ),
                     ]))
         }
-        try? manager?.notify("READY=1\n")
+        tellReady()
     }
 
     // MARK: Telling
+
+    /// What `systemctl status` shows is what is in force.
+    private func tellReady() {
+        let mode = configuration.policy.mode.rawValue
+        try? manager?.notify("READY=1\nSTATUS=mode \(mode)\n")
+    }
 
     /// Hands what the turns left to those beside them.
     private mutating func tell() {
