@@ -49,6 +49,8 @@ package struct Turn<
     var adoption = Adoption()
     /// Ports that no class claims any more, with something of ours still on them.
     var leaving: Set<Int32> = []
+    /// Of those, ones whose index is another interface's by now.
+    var replaced: Set<Int32> = []
     /// Ports with something of ours on them, or about to have.
     var held: [Engine.Slot: HeldPort] = [:]
     /// Of those, ones that somebody touched.

@@ -12,6 +12,9 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             let asked = actions
             actions.removeAll(keepingCapacity: true)
             hasChanged = true
+            // First, so that what is announced holds them: a death from here on leaves them untold,
+            // and their numbers are given.
+            for case .tell(let event) in asked { output.events.append(event) }
             announce(asked, now: now)
             for action in asked { carryOut(action, now: now) }
         }
@@ -35,13 +38,13 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         if hasChanges { write(now: now) }
     }
 
-    mutating func carryOut(_ action: Action, now: Instant) {
+    private mutating func carryOut(_ action: Action, now: Instant) {
         switch action {
-        case .tell(let event):
-            output.events.append(event)
+        case .tell: return
         case .limit(let id, let limits):
             guard let port = watched(id) else { return }
             let outcome = Self.outcome { () throws(TrafficControlError) in
+                try refuseReplaced(id, unless: limits == nil)
                 try control.apply(limits, to: port.controlled)
             }
             note(outcome, of: id)
@@ -51,6 +54,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         case .shutDown(let id, let isDown):
             guard let port = watched(id) else { return }
             let outcome = Self.outcome { () throws(TrafficControlError) in
+                try refuseReplaced(id, unless: !isDown)
                 try control.setLink(port.controlled, up: !isDown)
             }
             note(outcome, of: id)
@@ -58,6 +62,14 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             if isDown, outcome == .done { orderStop(of: port) }
             engine.confirm(id, outcome, now: now, into: &actions)
         }
+    }
+
+    /// On an index that is another interface's by now nothing is put, only taken out.
+    private func refuseReplaced(
+        _ id: PortID, unless isTakenOut: Bool
+    ) throws(TrafficControlError) {
+        guard !isTakenOut, replaced.contains(id.index) else { return }
+        throw .refused("another interface has the index of this port")
     }
 
     /// The machine is stopped when its port is shut down, not when a former daemon's shutdown is

@@ -62,7 +62,9 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     }
 
     private func isLeftAlone(_ slot: Engine.Slot, now: Instant) -> Bool {
-        held[slot]?.leftUntil.map { now < $0 } ?? false
+        // What is being taken out is not put back: by now it could be another VM's interface.
+        if let port = table.watched[slot], leaving.contains(port.port.id.index) { return true }
+        return held[slot]?.leftUntil.map { now < $0 } ?? false
     }
 
     private mutating func note(

@@ -43,7 +43,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             for index in table.indexes where !present.contains(index) { vanish(index, now: now) }
             for link in links {
                 // Whatever came and went unseen: another address is another interface.
-                if !table.isSame(link, byAddress: true) { leave(link.index, now: now) }
+                if !table.isSame(link, byAddress: true) { replace(link.index, now: now) }
                 appear(link, now: now)
             }
             // Whatever was done to them unseen.
@@ -62,7 +62,9 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
 
     private mutating func appear(_ link: Link, now: Instant) {
         // Another interface at a known index: what stood on the old one is taken out, ifbs and all.
-        if !table.isSame(link, byAddress: false) { leave(link.index, now: now) }
+        if !table.isSame(link, byAddress: false) { replace(link.index, now: now) }
+        // Until that is confirmed the index is the old port's: the new one must not inherit.
+        guard !replaced.contains(link.index) else { return }
         leaving.remove(link.index)
         let match = names.match(PortName(bytes: link.name))
         let owner = ownerOfIFB(link)
@@ -84,6 +86,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
 
     mutating func vanish(_ index: Int32, now: Instant) {
         leaving.remove(index)
+        replaced.remove(index)
         guard let slot = table.slot(of: index) else {
             table.remove(index)
             return
@@ -109,8 +112,15 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             leaving.insert(index)
             return
         }
-        leaving.remove(index)
+        // The interface that has its index now is not known yet.
+        if replaced.contains(index) { machine.listAgain() }
         vanish(index, now: now)
         table.note(port.link, owner: nil)
+    }
+
+    /// Another interface has this index: the port leaves first.
+    private mutating func replace(_ index: Int32, now: Instant) {
+        leave(index, now: now)
+        if leaving.contains(index) { replaced.insert(index) }
     }
 }
