@@ -19,10 +19,11 @@ public enum PortClass: String, Hashable, CaseIterable, Sendable {
 public struct PortID: Hashable, Comparable, Sendable, CustomStringConvertible {
     /// The kernel's interface index.
     public var index: Int32
-    /// Counts the interfaces that were seen with this index since the daemon started, from 1.
+    /// Tells interfaces with the same index apart, since the daemon started; a later one has a higher
+    /// one.
     public var generation: UInt32
 
-    /// The `generation`-th interface seen at `index`.
+    /// The interface of this generation at `index`.
     public init(index: Int32, generation: UInt32) {
         self.index = index
         self.generation = generation

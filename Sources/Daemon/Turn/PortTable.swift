@@ -1,8 +1,9 @@
 // The interfaces of the host by index, in the order in which the kernel dumps their counters.
 //
 // Invariants: an index has at most one row; a row that is watched has a slot of the engine and an
-// entry of `watched`; a generation counts the interfaces that an index has been given to. A steady
-// dump comes in the order of the rows, so that a look-up is one comparison.
+// entry of `watched`; an index and a generation are never given twice together, though one number is
+// all that is kept of interfaces that are gone. A steady dump comes in the order of the rows, so that a
+// look-up is one comparison.
 package import ControlAPI
 package import Mitigation
 package import Netlink
@@ -66,7 +67,9 @@ package struct PortTable: Sendable {
     private var isOutOfOrder = false
     private var seen: [Int32] = []
     private var ifbs: [OurIFB] = []
+    /// The latest generation of each index that is known, and the highest of the others.
     private var generations: [Int32: UInt32] = [:]
+    private var formerGeneration: UInt32 = 0
     /// Every watched port by slot.
     package private(set) var watched: [Engine.Slot: WatchedPort] = [:]
 
@@ -147,6 +150,9 @@ package struct PortTable: Sendable {
 
     // MARK: Interfaces
 
+    /// Of how many interfaces a generation is kept.
+    var generationCount: Int { generations.count }
+
     /// All indexes that are known.
     var indexes: [Int32] { rows.map(\.index) }
 
@@ -165,7 +171,7 @@ package struct PortTable: Sendable {
 
     /// The next identity at an index.
     mutating func newID(_ index: Int32) -> PortID {
-        let generation = (generations[index] ?? 0) &+ 1
+        let generation = (generations[index] ?? formerGeneration) &+ 1
         generations[index] = generation
         return PortID(index: index, generation: generation)
     }
@@ -221,6 +227,9 @@ package struct PortTable: Sendable {
     @discardableResult
     mutating func remove(_ index: Int32) -> WatchedPort? {
         guard let row = rowOf.removeValue(forKey: index) else { return nil }
+        if let generation = generations.removeValue(forKey: index) {
+            formerGeneration = max(formerGeneration, generation)
+        }
         let use = rows[row].use
         rows.remove(at: row)
         for position in row..<rows.count { rowOf[rows[position].index] = position }
