@@ -14,7 +14,7 @@ FUZZ_SECONDS := 60
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help deps build test fuzz demo lint clean
+.PHONY: help deps build test histories fuzz demo lint clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -36,6 +36,11 @@ build: deps ## Build sluiced and sluicectl, optimised
 test: deps lint ## Run all tests: pure, on this kernel, and on a full kernel
 	swift build -c release --build-tests
 	@$(SUDO) Tests/fullkernel/lanes $(TESTS)
+
+histories: deps ## Run the daemon's turn over a million simulated hosts, SLUICE_HISTORIES
+	swift build -c release --build-tests
+	SLUICE_HISTORIES=$${SLUICE_HISTORIES:-1000000} $(TESTS) --testing-library swift-testing \
+		--filter SimulationTests.HistoryTests
 
 fuzz: deps ## Fuzz every reader of strangers' bytes, FUZZ_SECONDS (60) each
 	SLUICE_FUZZ=1 swift build -c release --scratch-path .build-fuzz --product sluice-fuzz \

@@ -116,7 +116,15 @@ let package = Package(
 
         // The pure lane.
         .testTarget(name: "FuzzTests", dependencies: ["Fuzz"], swiftSettings: strict),
-        .testTarget(name: "MitigationTests", dependencies: ["Mitigation"], swiftSettings: strict),
+        .target(name: "Seeded", path: "Tests/Seeded", swiftSettings: strict),
+        .testTarget(
+            name: "MitigationTests", dependencies: ["Mitigation", "Seeded"], swiftSettings: strict),
+        .testTarget(
+            name: "SimulationTests",
+            dependencies: [
+                "ControlAPI", "Daemon", "Mitigation", "Netlink", "Seeded", "TrafficControl",
+            ],
+            swiftSettings: strict),
         .testTarget(
             name: "ControlAPITests",
             dependencies: [

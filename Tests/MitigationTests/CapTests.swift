@@ -1,6 +1,7 @@
 // What a trip's calibration allows.
 
 import Mitigation
+import Seeded
 import Testing
 
 @Suite struct CapTests {

@@ -3,6 +3,7 @@
 // Invariant: the same seed gives the same history.
 
 import Mitigation
+import Seeded
 
 final class Simulation {
     let seed: UInt64

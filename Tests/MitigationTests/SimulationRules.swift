@@ -1,6 +1,7 @@
 // The rules that every history is held to, told from outside the decision.
 
 import Mitigation
+import Seeded
 
 extension SimulatedPort {
     mutating func missSample() {

@@ -1,19 +1,19 @@
 // Thousands of seeded histories. A failure names its seed: SLUICE_SEED=<seed> SLUICE_HISTORIES=1 runs
 // that one again, and SLUICE_TRACE=1 prints it.
 
-import Glibc
 import Mitigation
+import Seeded
 import Testing
 
 @Suite struct SimulationTests {
     @Test("Guards against a history, of thousands, that breaks a rule", arguments: 0..<4)
     func histories(part: UInt64) {
-        let first = Self.setting("SLUICE_SEED") ?? 1
-        let count = Self.setting("SLUICE_HISTORIES") ?? Self.histories
+        let first = SeededRun.setting("SLUICE_SEED") ?? 1
+        let count = SeededRun.setting("SLUICE_HISTORIES") ?? Self.histories
         var tally: [String: Int] = [:]
         for seed in first..<(first + count) where seed % 4 == part {
             let simulation = Simulation(seed: seed)
-            simulation.isTraced = Self.setting("SLUICE_TRACE") != nil
+            simulation.isTraced = SeededRun.setting("SLUICE_TRACE") != nil
             simulation.run()
             if let failure = simulation.failure {
                 Issue.record("\(failure); again with SLUICE_SEED=\(seed) SLUICE_HISTORIES=1")
@@ -48,10 +48,5 @@ import Testing
         #else
             2_500
         #endif
-    }
-
-    private static func setting(_ name: String) -> UInt64? {
-        guard let value = unsafe getenv(name) else { return nil }
-        return UInt64(unsafe String(cString: value))
     }
 }

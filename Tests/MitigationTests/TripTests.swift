@@ -1,6 +1,7 @@
 // When a port trips, and when it does not.
 
 import Mitigation
+import Seeded
 import Testing
 
 @Suite struct TripTests {

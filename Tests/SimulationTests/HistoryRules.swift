@@ -1,0 +1,412 @@
+// The rules that every history is held to, told from outside the decision: from the counters that were
+// given out, from what was asked of the kernel, from what the journal held, and from what was told.
+//
+//   touched     an innocent port, a port that no class claims, a victim's own traffic: never
+//   evidence    a trip has its second over the mark; a climb has its flood in the dwell
+//   order       one rung at a time, up after its dwell, down after calm or by an operator
+//   lane        asked for with all limits, as configured; open while limits stand
+//   ceilings    what may be shut down; the breaker's share and its shutdowns
+//   told        each number once, none left out, each move from where the last one led
+//   remains     at the end (History.settle) nothing of ours, everything of others
+
+import Mitigation
+import Netlink
+import TrafficControl
+
+@testable import Daemon
+
+/// One direction as it was sampled.
+struct Side {
+    /// Which of the latest 64 polls were over the mark, the latest in bit 0.
+    var over: UInt64 = 0
+    /// Polls in a row that were far over the mark.
+    var fast = 0
+    /// The latest sample that was not below the low mark.
+    var notLowAt: UInt64 = 0
+}
+
+/// What is known of a port from outside.
+struct Ledger {
+    private var sampled: LinkStatistics?
+    private var sampledAt: UInt64 = 0
+    private var lastCap: Cap?
+    var from = Side()
+    var to = Side()
+    /// Which of the latest 64 polls were over 1.25 times the cap.
+    var unresponsive: UInt64 = 0
+    /// When a rung was reached by a step of the ladder.
+    var since: [Rung: UInt64] = [:]
+    var toSince: UInt64 = 0
+    /// The rung that we brought the port to.
+    var rung = Rung.normal
+    var toRung = Rung.normal
+    var isRestoring = false
+    /// An operator's release goes on, or the port has lost its class.
+    var isReleasing = false
+    /// Asked for and not answered plainly: the limits, and the link.
+    var openLimits: Limits??
+    var openLink: Bool?
+    /// No class ever claimed it.
+    var isForeign = false
+
+    static func fromRung(_ limits: Limits) -> Rung {
+        guard let from = limits.from else { return .normal }
+        return from.delay == nil ? .police : limits.rung
+    }
+
+    /// Nil where it does not show: shaped both ways, as a flooder or as both.
+    static func toRung(_ limits: Limits?) -> Rung? {
+        guard let limits, limits.to != nil else { return .normal }
+        return limits.from?.delay == nil ? .shape : nil
+    }
+
+    mutating func miss() {
+        from.over <<= 1
+        to.over <<= 1
+        from.fast = 0
+        to.fast = 0
+        unresponsive <<= 1
+    }
+
+    /// Takes a sample the way DESIGN.md says it, in whole numbers.
+    mutating func note(_ new: LinkStatistics, at: UInt64, policy: Policy, cap: Cap?) {
+        let interval = policy.pollInterval.wholeNanoseconds
+        defer {
+            sampled = new
+            sampledAt = at
+        }
+        guard let old = sampled, at > sampledAt, at - sampledAt <= 3 * interval,
+            new.rxPackets >= old.rxPackets, new.rxBytes >= old.rxBytes,
+            new.txPackets >= old.txPackets, new.txBytes >= old.txBytes
+        else { return miss() }
+        let time = at - sampledAt
+        Self.note(new.rxPackets - old.rxPackets, new.rxBytes - old.rxBytes, time, at, &from)
+        Self.note(new.txPackets - old.txPackets, new.txBytes - old.txBytes, time, at, &to)
+        unresponsive <<= 1
+        // Others may have taken it out.
+        if cap != nil { lastCap = cap }
+        guard let cap = lastCap else { return }
+        let isFlood =
+            Self.reaches(new.rxPackets - old.rxPackets, cap.packets.perSecond * 5 / 4, time)
+            || Self.reaches(new.rxBytes - old.rxBytes, cap.bits.bitsPerSecond * 5 / 32, time)
+        unresponsive |= isFlood ? 1 : 0
+    }
+
+    private static func note(
+        _ packets: UInt64, _ bytes: UInt64, _ time: UInt64, _ at: UInt64, _ side: inout Side
+    ) {
+        let (pps, bytesPerSecond) = (SimulatedVM.mark, SimulatedVM.mark * 1_250)
+        let isOver = reaches(packets, pps, time) || reaches(bytes, bytesPerSecond, time)
+        let isFast = reaches(packets, pps * 5, time) || reaches(bytes, bytesPerSecond * 5, time)
+        side.over = side.over << 1 | (isOver ? 1 : 0)
+        side.fast = isFast ? side.fast + 1 : 0
+        if reaches(packets, pps / 2, time) || reaches(bytes, bytesPerSecond / 2, time) {
+            side.notLowAt = at
+        }
+    }
+
+    private static func reaches(_ grown: UInt64, _ rate: UInt64, _ time: UInt64) -> Bool {
+        UInt128(grown) * 1_000_000_000 >= UInt128(rate) * UInt128(time)
+    }
+}
+
+extension World {
+    // MARK: What is asked of the kernel
+
+    /// Limits are asked for.
+    func checkRequest(_ limits: Limits?, to index: Int32) {
+        // A port that has just taken the index of another, before the daemon could be told, is not
+        // what it decided on.
+        guard let tap = taps[index], tap.isAnnounced else { return }
+        trace("\(tap.name): \(limits.map { "\($0.rung), \($0)" } ?? "nothing")")
+        if limits == nil, tap.standing == nil { return }
+        if let limits { checkLimits(limits, tap) }
+        let incident = remembered(tap)
+        let base = incident?.limits
+        taps[index]?.ledger.isRestoring = limits == base || tap.ledger.openLimits == .some(limits)
+        defer { taps[index]?.ledger.openLimits = .some(limits) }
+        // Without a journal there is nothing to hold a step against.
+        if limits == base || tap.ledger.openLimits == .some(limits) || isJournalBehind { return }
+        let from = base.map(Ledger.fromRung) ?? .normal
+        checkStep(tap, from, limits.map(Ledger.fromRung) ?? .normal)
+        if let old = Ledger.toRung(base), let new = Ledger.toRung(limits), old != new {
+            checkVictimStep(tap, new)
+        }
+    }
+
+    /// Ordered, or ordered, done, and forgotten by a death before it was written.
+    private func isReleasing(_ tap: SimulatedTap) -> Bool {
+        tap.ledger.isReleasing || remembered(tap)?.isReleasing == true
+    }
+
+    private func remembered(_ tap: SimulatedTap) -> IncidentMemory? {
+        written?.ports.first { $0.index == tap.index && $0.address == tap.link.address }?
+            .memory.incident
+    }
+
+    private func checkLimits(_ limits: Limits, _ tap: SimulatedTap) {
+        if policy.mode == .observe { fail("limits in observe mode", tap) }
+        if tap.ledger.isForeign { fail("a port that no class claims is limited", tap) }
+        if tap.vm.source.isInnocent { fail("an innocent port is limited", tap) }
+        if tap.vm.source.neverFloods, limits.from != nil || limits.rung != .shape {
+            fail("a victim is limited in what it sends", tap)
+        }
+        if limits.lane != policy.lane { fail("another lane: \(limits.lane)", tap) }
+        for limit in [limits.from, limits.to] {
+            guard let cap = limit?.cap else { continue }
+            if cap.packets.perSecond >= SimulatedVM.mark
+                || cap.bits.bitsPerSecond >= SimulatedVM.mark * 10_000
+            {
+                fail("a cap over the mark: \(cap)", tap)
+            }
+        }
+    }
+
+    /// A step of what the VM sends.
+    private func checkStep(_ tap: SimulatedTap, _ old: Rung, _ new: Rung) {
+        guard old != new else { return }
+        count("\(old) to \(new)")
+        if new > old { return checkClimb(tap, old, new) }
+        guard !isReleasing(tap) else { return }
+        if new.rawValue + 1 != old.rawValue { fail("from \(old) down to \(new)", tap) }
+        checkCalm(tap, tap.ledger.from, since: tap.ledger.since[old] ?? 0)
+    }
+
+    private func checkCalm(_ tap: SimulatedTap, _ side: Side, since: UInt64) {
+        let calm = policy.calm.wholeNanoseconds
+        if now - since < calm { fail("down \((now - since) / 1_000_000) ms after", tap) }
+        // A death may lose the last clocks that were not written yet.
+        guard now - startedAt > calm else { return }
+        if now - side.notLowAt < calm { fail("down without calm", tap) }
+    }
+
+    private func checkClimb(_ tap: SimulatedTap, _ old: Rung, _ new: Rung) {
+        if new.rawValue != old.rawValue + 1 { fail("from \(old) up to \(new)", tap) }
+        checkCeiling(tap, new)
+        checkBreaker(tap)
+        if old == .normal {
+            checkTrip(tap, tap.ledger.from)
+        } else {
+            checkFlood(tap, old)
+        }
+    }
+
+    private func checkTrip(_ tap: SimulatedTap, _ side: Side) {
+        let interval = policy.pollInterval.wholeNanoseconds
+        let window = Int(1_000_000_000 / interval)
+        let over = (side.over & (1 << UInt64(window) - 1)).nonzeroBitCount
+        if over * 5 < window * 4, side.fast < Int(200_000_000 / interval) {
+            fail("a trip after \(over) of \(window) polls", tap)
+        }
+        if now - startedAt < policy.grace.wholeNanoseconds { fail("a trip in grace", tap) }
+    }
+
+    private func checkFlood(_ tap: SimulatedTap, _ old: Rung) {
+        let dwell = dwell(on: old)
+        if let since = tap.ledger.since[old], now - since < dwell {
+            fail("from \(old) after \((now - since) / 1_000_000) ms", tap)
+        }
+        guard policy.stillFlooding == .unresponsive, now - startedAt > dwell else { return }
+        let interval = policy.pollInterval.wholeNanoseconds
+        let inDwell = min(dwell / interval + 1, 63)
+        let flooding = (tap.ledger.unresponsive & (1 << inDwell - 1)).nonzeroBitCount
+        // 80% of the valid polls, which cover half of the dwell, each of 3 intervals at most.
+        if flooding * 15 < Int(dwell / interval) * 2 { fail("up without a flood", tap) }
+    }
+
+    private func checkVictimStep(_ tap: SimulatedTap, _ new: Rung) {
+        count("to the VM: \(new)")
+        if new == .normal {
+            guard !isReleasing(tap) else { return }
+            return checkCalm(tap, tap.ledger.to, since: 0)
+        }
+        if policy.victim != .shape { fail("a victim is shaped", tap) }
+        checkBreaker(tap)
+        checkTrip(tap, tap.ledger.to)
+    }
+
+    private func checkCeiling(_ tap: SimulatedTap, _ rung: Rung) {
+        let match = names.match(tap.name)
+        if match?.portClass == .backend { fail("the backend is limited", tap) }
+        if rung > policy.highestRung { fail("\(rung) is not allowed", tap) }
+        if rung == .shutDown, match?.portClass != .vm || routes.contains(tap.index) {
+            fail("shut down", tap)
+        }
+        // Without its limits it is a flood like any other.
+        if tap.vm.source == .tcp, !tap.wasWrecked, policy.stillFlooding == .unresponsive,
+            rung > .police
+        {
+            fail("a sender that backs off was driven up to \(rung)", tap)
+        }
+    }
+
+    private func checkBreaker(_ tap: SimulatedTap) {
+        guard hasSurveyed else { return }
+        let mitigated = taps.values.filter { $0.standing != nil }
+        let ports = claimed.union(mitigated.map(\.index)).count
+        let most = max(Double(policy.breakerMinimum), policy.breakerShare * Double(ports))
+        if Double(mitigated.count) > most + 0.001 {
+            fail("a climb with \(mitigated.count) of \(ports) mitigated", tap)
+        }
+        if recentShutdowns >= policy.breakerShutdowns { fail("a climb after shutdowns", tap) }
+    }
+
+    private var recentShutdowns: Int { shutdowns.count { now - $0 < 3_600_000_000_000 } }
+
+    func dwell(on rung: Rung) -> UInt64 {
+        switch rung {
+        case .police: policy.policeDwell.wholeNanoseconds
+        case .shape: policy.shapeDwell.wholeNanoseconds
+        case .tighten: policy.tightenDwell.wholeNanoseconds
+        case .normal, .shutDown: 0
+        }
+    }
+
+    /// The link is asked for.
+    func checkLink(up isUp: Bool, of index: Int32) {
+        guard let tap = taps[index], tap.isAnnounced else {
+            taps[index]?.wasTaken = true
+            return
+        }
+        trace("\(tap.name): link \(isUp ? "up" : "down")")
+        let rung = remembered(tap)?.from.rung ?? .normal
+        let isAgain = tap.ledger.openLink == isUp
+        taps[index]?.ledger.openLink = isUp
+        taps[index]?.ledger.isRestoring = isAgain || isUp == (rung != .shutDown)
+        guard !isAgain, !isJournalBehind, isUp == (rung == .shutDown) else { return }
+        guard isUp else {
+            if tap.vm.source.neverFloods { fail("a port that never flooded is shut down", tap) }
+            count("\(rung) to shutdown")
+            return checkClimb(tap, rung, .shutDown)
+        }
+        count("shutdown to \(Rung.tighten)")
+        let probe = policy.probe?.wholeNanoseconds ?? .max
+        if !isReleasing(tap), now - (tap.ledger.since[.shutDown] ?? 0) < probe {
+            fail("up without an operator or a probe", tap)
+        }
+    }
+
+    /// What was asked for last has had its effect.
+    func noteEffect(on index: Int32) {
+        guard let tap = taps[index] else { return }
+        let rung = tap.link.isUp ? tap.fromRung : .shutDown
+        if rung != tap.ledger.rung, !tap.ledger.isRestoring {
+            taps[index]?.ledger.since[rung] = now
+        }
+        let toRung = Ledger.toRung(tap.standing) ?? tap.ledger.toRung
+        if toRung != tap.ledger.toRung, !tap.ledger.isRestoring {
+            taps[index]?.ledger.toSince = now
+        }
+        taps[index]?.ledger.rung = rung
+        taps[index]?.ledger.toRung = toRung
+    }
+
+    /// The answer was plain: what is asked for next is another request.
+    func noteAnswer(on index: Int32) {
+        taps[index]?.ledger.openLimits = nil
+        taps[index]?.ledger.openLink = nil
+    }
+
+    /// It is done: a release has ended where nothing is left.
+    func noteDone(on index: Int32) {
+        noteAnswer(on: index)
+        guard let tap = taps[index], tap.standing == nil, tap.link.isUp else { return }
+        if tap.ledger.isReleasing { trace("\(tap.name): released") }
+        tap.ledger.isReleasing = false
+    }
+
+    /// After a turn: the lane of what is limited is open, or was a moment ago.
+    func checkLanes() {
+        for index in indexes {
+            guard let standing = taps[index]?.standing else { continue }
+            guard let tap = taps[index], tap.link.isUp, !isSound(standing, on: index) else {
+                taps[index]?.closedFor = 0
+                continue
+            }
+            taps[index]?.closedFor += 1
+            if tap.closedFor > 400 { fail("cut off for \(tap.closedFor) polls", tap) }
+        }
+    }
+}
+
+/// What was told, as a reader of the log knows it.
+struct Reader {
+    /// Where a port's moves have led.
+    struct Place {
+        var from = Rung.normal
+        var to = Rung.normal
+        var name: String
+
+        init(name: String) { self.name = name }
+
+        init(_ view: PortView) {
+            (from, to, name) = (view.fromRung, view.toRung, view.port.name.description)
+        }
+    }
+
+    private var lines: [UInt64: String] = [:]
+    private var last: UInt64 = 0
+    /// Where each port's moves have led, by interface index.
+    private(set) var rungs: [Int32: Place] = [:]
+    /// How many lines came a second time.
+    private(set) var repeats = 0
+    /// After a journal was lost, until what stands has been looked at: numbers say nothing.
+    var isSuspended = false
+
+    var size: Int { max(lines.count, rungs.count) }
+
+    /// A line of the log. Answers with what is wrong with it.
+    mutating func take(_ text: String) -> String? {
+        guard !isSuspended else { return nil }
+        let fields = Dictionary(
+            text.split(separator: " ").compactMap { field -> (String, String)? in
+                let parts = field.split(separator: "=", maxSplits: 1)
+                return parts.count == 2 ? (String(parts[0]), String(parts[1])) : nil
+            }, uniquingKeysWith: { first, _ in first })
+        guard let number = fields["seq"].flatMap({ UInt64($0) }),
+            let index = fields["ifindex"].flatMap({ Int32($0) })
+        else { return "no number: \(text)" }
+        if let known = lines[number] {
+            repeats += 1
+            return known == text ? nil : "number \(number) twice: \(known), \(text)"
+        }
+        guard number == last + 1 else { return "after number \(last): \(text)" }
+        last = number
+        lines[number] = text
+        lines[number &- 256] = nil
+        return follow(fields, index, text)
+    }
+
+    private mutating func follow(
+        _ fields: [String: String], _ index: Int32, _ text: String
+    ) -> String? {
+        if fields["event"]?.hasSuffix("vanished") == true { rungs[index] = nil }
+        guard fields["event"] == "move" || fields["event"] == "would-move" else { return nil }
+        func rung(_ key: String) -> Rung? {
+            Rung.allCases.first { "\($0)" == fields[key] }
+        }
+        guard let old = rung("from"), let new = rung("to"), old != new else { return "\(text)" }
+        let name = fields["port"] ?? ""
+        var known = rungs[index] ?? Place(name: name)
+        known.name = name
+        let isFrom = fields["direction"] == "from"
+        if (isFrom ? known.from : known.to) != old { return "it was on \(known): \(text)" }
+        if isFrom { known.from = new } else { known.to = new }
+        rungs[index] = known
+        return nil
+    }
+
+    /// A port is another one now, or its journal was lost.
+    mutating func forget(_ index: Int32) { rungs[index] = nil }
+
+    /// A port was found limited.
+    mutating func adopt(_ index: Int32, _ view: PortView) { rungs[index] = Place(view) }
+
+    /// The journal was lost, and numbers with it.
+    mutating func start(_ rungs: [Int32: Place], last: UInt64) {
+        isSuspended = false
+        lines = [:]
+        self.last = last
+        self.rungs = rungs
+    }
+}
