@@ -114,6 +114,16 @@ let package = Package(
             ],
             path: "Tests/Fuzz", swiftSettings: strict),
 
+        // The daemon's turn on the real kernel and files, killed after each step that it takes.
+        .target(name: "CRehearsal", path: "Tests/CRehearsal"),
+        .executableTarget(
+            name: "sluice-rehearsal",
+            dependencies: [
+                "CRehearsal", "ControlAPI", "Daemon", "Lab", "Mitigation", "Netlink",
+                "TrafficControl",
+            ],
+            path: "Tests/Rehearsal", swiftSettings: strict),
+
         // The pure lane.
         .testTarget(name: "FuzzTests", dependencies: ["Fuzz"], swiftSettings: strict),
         .target(name: "Seeded", path: "Tests/Seeded", swiftSettings: strict),
