@@ -72,6 +72,12 @@ struct Stage: ~Copyable {
             """
     }
 
+    /// Starts another daemon after the first has ended, over what that one left.
+    func startAgain() throws -> DaemonProcess {
+        try DaemonProcess(
+            in: folder, config: folder.file("sluiced.toml"), socket: daemon.socket)
+    }
+
     /// Starts a VM, and waits until the daemon watches its port.
     func startWatched(vm number: UInt16) throws -> Station {
         let vm = try host.start(vm: number)

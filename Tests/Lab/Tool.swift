@@ -30,16 +30,16 @@ public enum Tool {
     /// Runs a program as `run` does.
     ///
     /// - Returns: how it ended, and its standard output and error.
-    /// - Throws: `LabError` where it cannot be started or takes over 20 s.
+    /// - Throws: `LabError` where it cannot be started or takes longer than `limit`.
     public static func status(
-        _ name: String, _ arguments: [String]
+        _ name: String, _ arguments: [String], within limit: Duration = .seconds(20)
     ) throws(LabError) -> (ExitStatus, String) {
-        let end = try finish(name, arguments)
+        let end = try finish(name, arguments, within: limit)
         return (end.status, end.output + end.errors)
     }
 
     private static func finish(
-        _ name: String, _ arguments: [String]
+        _ name: String, _ arguments: [String], within limit: Duration = .seconds(20)
     ) throws(LabError) -> (status: ExitStatus, output: String, errors: String) {
         let line = ([name] + arguments).joined(" ")
         let folders = name.contains("/") ? [""] : ["/usr/sbin/", "/sbin/", "/usr/bin/", "/bin/"]
@@ -52,8 +52,8 @@ public enum Tool {
         let child = try ChildProcess(
             path, arguments, environment: ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"],
             output: output.number, errors: errors.number)
-        guard let status = child.wait(within: .seconds(20)) else {
-            throw LabError(line, detail: "took over 20 s")
+        guard let status = child.wait(within: limit) else {
+            throw LabError(line, detail: "took over \(limit)")
         }
         return (status, contents(of: output.number), contents(of: errors.number))
     }

@@ -6,9 +6,10 @@
 //     a second life starts: it must come to the act's rungs, show the very picture of tc and links
 //     that the undisturbed run left, tell the transition once, and, released, leave nothing
 //
-// Run inside a network namespace of its own: `sluice-rehearsal FOLDER [all]`. Exit status 0 where all
-// of it converged, 1 where something did not. The durable copy of the journal is not read by a start
-// on the same boot while the one in memory is whole: it is killed in two acts, in each one with `all`.
+// Run inside a network namespace of its own: `sluice-rehearsal FOLDER [all|netlink]`. Exit status 0
+// where all of it converged, 1 where something did not. The durable copy of the journal is not read by
+// a start on the same boot while the one in memory is whole: it is killed in two acts, in each one
+// with `all`; with `netlink`, the requests to the kernel are all that is died after.
 import CRehearsal
 import Daemon
 import Lab
@@ -23,8 +24,23 @@ struct Rehearsal {
     ]
     private static let mostFailures = 10
 
+    /// Which steps are died at.
+    private enum Extent: String {
+        case netlink
+        case usual
+        case all
+
+        func includes(_ kind: Int32, of act: Act) -> Bool {
+            switch kind {
+            case Int32(REHEARSAL_NETLINK): true
+            case Int32(REHEARSAL_RUNTIME): self != .netlink
+            default: self == .all || (self == .usual && act.killsDurableCopy)
+            }
+        }
+    }
+
     private let port: TestPort
-    private let hasAll: Bool
+    private let extent: Extent
     private let journal: JournalSettings
     private let policy: Policy
     /// What an undisturbed run left, by rungs reached through a flood.
@@ -35,10 +51,11 @@ struct Rehearsal {
     static func main() {
         do {
             let arguments = CommandLine.arguments.dropFirst()
-            guard let folder = arguments.first, arguments.count == 1 || arguments.last == "all",
+            let word = arguments.dropFirst().first ?? Extent.usual.rawValue
+            guard let folder = arguments.first, let extent = Extent(rawValue: word),
                 rehearsal_share() == 0
-            else { throw LabError("usage: sluice-rehearsal FOLDER [all]") }
-            var rehearsal = try Rehearsal(in: folder, hasAll: arguments.count > 1)
+            else { throw LabError("usage: sluice-rehearsal FOLDER [usual|netlink|all]") }
+            var rehearsal = try Rehearsal(in: folder, extent)
             try rehearsal.run()
             Program.exit(rehearsal.failures == 0 ? 0 : 1)
         } catch {
@@ -47,8 +64,8 @@ struct Rehearsal {
         }
     }
 
-    private init(in folder: String, hasAll: Bool) throws {
-        self.hasAll = hasAll
+    private init(in folder: String, _ extent: Extent) throws {
+        self.extent = extent
         port = try TestPort(in: folder)
         var journal = JournalSettings()
         journal.runtime = folder + "/run"
@@ -108,10 +125,10 @@ struct Rehearsal {
         let status = fork { try perform(act, dyingAt: (0, 0)) }
         guard status == 0 else { throw LabError("perform \(act.name)") }
         let counts = Self.kinds.map { (kind, name) in
-            let isLeftOut = kind == Int32(REHEARSAL_DURABLE) && !hasAll && !act.killsDurableCopy
-            return (name: name, count: isLeftOut ? 0 : rehearsal_count(kind))
+            (name: name, count: extent.includes(kind, of: act) ? rehearsal_count(kind) : 0)
         }
-        let reference = try port.picture(expecting: clean)
+        let isOver = act.target == Rungs(.normal)
+        let reference = try isOver ? port.picture(expecting: clean) : port.settledPicture()
         try compare(act, with: reference, clean)
         // Each process recovers from the death of the one before, and then dies itself.
         var place = "an undisturbed run"
@@ -147,7 +164,7 @@ struct Rehearsal {
     /// What an undisturbed run leaves is itself held to what it should be.
     private mutating func compare(_ act: Act, with reference: String, _ clean: String) throws {
         guard let target = act.target, target.highest > .normal else {
-            let ours = ["ifb-", "7a01", "sluice"].filter { reference.contains($0) }
+            let ours = ["ifb-", "7a01", "sluice/1"].filter { reference.contains($0) }
             if !ours.isEmpty { fail("\(act.name): leaves \(ours)") }
             if !act.usesUpPort, reference != clean {
                 fail("\(act.name): leaves\n\(difference(reference, from: clean))")

@@ -60,6 +60,17 @@ struct TestPort {
             + "master \(link.master ?? 0) queues \(link.txQueueCount) \(link.qdisc ?? "-")\n"
     }
 
+    /// The picture once it has stood still for a moment.
+    func settledPicture() throws -> String {
+        var last = try picture()
+        while true {
+            measure(for: .milliseconds(100))
+            let next = try picture()
+            guard next != last else { return next }
+            last = next
+        }
+    }
+
     /// The picture once it is the expected one, or after two seconds: the kernel frees the actions of
     /// a deleted filter a moment later.
     func picture(expecting wanted: String) throws -> String {
@@ -74,7 +85,11 @@ struct TestPort {
     /// that died before its first rung was never told, and the next one has another number), and
     /// what is only known after a first dump.
     private func withoutNumbers(_ text: String) -> String {
-        let lines = text.split(separator: "\n").filter { !$0.contains("used_hw_stats") }
+        var lines = text.split(separator: "\n").filter { !$0.contains("used_hw_stats") }
+        // Filters show their actions; of the lists of all actions only the sums have an order.
+        let lists = lines.firstIndex { $0.hasPrefix("total acts") } ?? lines.endIndex
+        let sums = lines[lists...].filter { $0.hasPrefix("total acts") }
+        lines.replaceSubrange(lists..., with: sums)
         // Qdiscs come in the order of the links; the lines of a filter belong together.
         let sorted =
             lines.filter { $0.hasPrefix("qdisc ") }.sorted()
