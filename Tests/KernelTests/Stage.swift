@@ -17,11 +17,13 @@ struct Stage: ~Copyable {
     let host: Host
     let daemon: DaemonProcess
 
-    /// Starts a hypervisor, then `prepare` on it, then the daemon with short dwells; `settings` are
-    /// lines of TOML that come after, `control` those of the section that names the socket.
+    /// Starts a hypervisor, then `prepare` on it, then the daemon with short dwells; `mark` is packets
+    /// a second, `settings` are lines of TOML that come after, `control` those of the section that
+    /// names the socket.
     init(
         outside: Station.Inside = .sink, police: Int = 60, shape: Int = 60, tighten: Int = 60,
-        calm: Int = 2, settings: String = "", mode: String = "enforce", control: String = "",
+        calm: Int = 2, mark: Int = Stage.mark, settings: String = "", mode: String = "enforce",
+        control: String = "",
         prepare: (Host) throws -> Void = { _ in }
     ) throws {
         let folder = try ScratchFolder()
@@ -31,7 +33,7 @@ struct Stage: ~Copyable {
         let config = try folder.write(
             Self.configuration(
                 socket: socket, journal: folder.path, police: police, shape: shape,
-                tighten: tighten, calm: calm, mode: mode, control: control) + settings,
+                tighten: tighten, calm: calm, mark: mark, mode: mode, control: control) + settings,
             to: "sluiced.toml")
         daemon = try DaemonProcess(in: folder, config: config, socket: socket)
         self.folder = folder
@@ -42,7 +44,8 @@ struct Stage: ~Copyable {
     /// places, where they are not the usual ones.
     static func configuration(
         socket: String, journal: String? = nil, police: Int = 60, shape: Int = 60,
-        tighten: Int = 60, calm: Int = 2, mode: String = "enforce", control: String = ""
+        tighten: Int = 60, calm: Int = 2, mark: Int = Stage.mark, mode: String = "enforce",
+        control: String = ""
     ) -> String {
         let places = journal.map { "runtime = \"\($0)/run\"\ndirectory = \"\($0)/state\"" } ?? ""
         return """

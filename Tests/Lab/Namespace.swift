@@ -12,6 +12,9 @@ public final class Namespace: Sendable {
 
     var descriptor: Int32 { file.number }
 
+    /// A path by which others name it while this object lives (`ip link set NAME netns PATH`).
+    public var path: String { "/proc/\(getpid())/fd/\(file.number)" }
+
     /// A new, empty network namespace with its loopback up (`ip netns add`, without a name).
     ///
     /// - Throws: `LabError`; EPERM where the process may not make namespaces.

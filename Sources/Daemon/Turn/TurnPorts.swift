@@ -81,7 +81,8 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         let slot = engine.appear(port, now: now)
         let watched = WatchedPort(port: port, match: match, link: link)
         table.watch(watched, at: slot)
-        if known == nil { recall(watched, now: now) }
+        // A tap is made first, and given its address a moment later.
+        if known?.link.address != link.address { recall(watched, now: now) }
     }
 
     mutating func vanish(_ index: Int32, now: Instant) {
