@@ -66,10 +66,15 @@ struct ControlClient {
         guard let body = try? JSONEncoder().encode(value) else {
             throw .foreign(socket: socket, "the request cannot be said in JSON")
         }
+        return try post(path, body: Array(body))
+    }
+
+    /// The body of the answer to a POST of these bytes, which are JSON.
+    func post(_ path: String, body: [UInt8]) throws(ControlClientError) -> [UInt8] {
         let head =
             "POST \(path) HTTP/1.1\r\nHost: sluiced\r\nConnection: close\r\n"
             + "Content-Type: application/json\r\nContent-Length: \(body.count)\r\n\r\n"
-        return try ask(head, body: Array(body))
+        return try ask(head, body: body)
     }
 
     /// The value that a body holds.

@@ -8,12 +8,14 @@ import ControlAPI
 struct Sluicectl: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "sluicectl",
-        abstract: "Look at the ports that sluiced watches, and release them.",
+        abstract: "Look at the ports that sluiced watches, release them, move them to other hosts.",
         discussion: """
             Exit status: 0 done, 1 the daemon says no, 2 it cannot be reached, 64 wrong usage.
             """,
         version: Product.version,
-        subcommands: [StatusCommand.self, ReleaseCommand.self])
+        subcommands: [
+            StatusCommand.self, ReleaseCommand.self, ExportCommand.self, ImportCommand.self,
+        ])
 }
 
 /// What every subcommand takes.

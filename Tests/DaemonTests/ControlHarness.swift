@@ -3,6 +3,7 @@
 import ControlAPI
 import Glibc
 import LinuxSystem
+import Mitigation
 import Synchronization
 import SystemPackage
 
@@ -103,6 +104,15 @@ final class ControlHarness: Sendable {
         case .port: .problem(404, Problem(error: "there is no port of this name"))
         case .release(let request):
             .release(ReleaseReply(released: [request.port ?? "all"], failed: [:]))
+        case .export(let name):
+            PortName(escaped: name).map {
+                .export(
+                    PortDocument(
+                        name: $0, address: [], exportedAt: Instant(nanoseconds: 0),
+                        memory: PortMemory()))
+            } ?? .problem(404, Problem(error: "there is no port of this name"))
+        case .importPort(let document):
+            .imported(ImportReply(port: "\(document.name)", rung: "normal", waits: true))
         case .health: .healthy
         }
     }

@@ -102,6 +102,9 @@ import Testing
         let reader = try ControlHarness(access: .read)
         #expect(try reader.ask("GET", "/v1/status").status == 200)
         #expect(try reader.ask("POST", "/v1/release", body: #"{"all": true}"#).status == 403)
+        #expect(try reader.ask("GET", "/v1/ports/vm-1-ff/export").status == 403)
+        #expect(try reader.ask("POST", "/v1/import", body: "{}").status == 403)
+        #expect(try stranger.ask("GET", "/v1/ports/vm-1-ff/export").status == 403)
         #expect(reader.takenCount == 1)
     }
 

@@ -17,6 +17,9 @@ extension FuzzTarget {
                 "GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n",
                 "GET /v1/ports/vm-1-%66f HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
                 "POST /v1/release HTTP/1.1\r\nContent-Length: 13\r\n\r\n{\"all\": true}",
+                "GET /v1/ports/vm-1-1/export HTTP/1.1\r\n\r\n",
+                "POST /v1/import HTTP/1.1\r\nContent-Length: 81\r\n\r\n"
+                    + #"{"version":1,"name":"vm-1-1","address":[],"exported_at":0,"memory":{"strikes":0}}"#,
                 "POST /v1/release HTTP/1.1\r\nContent-Length: 16\r\n\r\n{\"port\":\"vm-1-1\"}",
                 "POST /v1/release HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
                     + "d\r\n{\"all\": true}\r\n0\r\n\r\n",
@@ -120,15 +123,21 @@ private final class EmbeddedClient {
             try promise(
                 (release.port == nil) == (release.all == true), "a release of nobody knows what")
         case .port(let name): try promise(!name.isEmpty, "a port without a name")
+        case .export(let name):
+            try promise(access == .act, "a reader exports")
+            try promise(!name.isEmpty, "a port without a name")
+        case .importPort: try promise(access == .act, "a reader imports")
         case .status, .health: break
         }
     }
 
     private static func answer(to request: ControlRequest) -> ControlReply {
         switch request {
-        case .status, .port: .problem(404, Problem(error: "there is no such port"))
+        case .status, .port, .export: .problem(404, Problem(error: "there is no such port"))
         case .release(let release):
             .release(ReleaseReply(released: [release.port ?? "all"], failed: [:]))
+        case .importPort(let document):
+            .imported(ImportReply(port: "\(document.name)", rung: "normal", waits: true))
         case .health: .healthy
         }
     }

@@ -12,6 +12,9 @@ enum ControlRoute: Hashable {
     case version(VersionReply)
     /// Refuse it.
     case refuse(Int, Problem)
+
+    fileprivate static let noName = refuse(
+        400, Problem(error: "the port's name is not percent-encoded text"))
 }
 
 /// Decides for one peer.
@@ -22,7 +25,8 @@ struct ControlRouter {
     let version: String
 
     private static let paths =
-        "GET /v1/status, /v1/ports/NAME, /v1/version or /v1/health, or POST /v1/release"
+        "GET /v1/status, /v1/ports/NAME, /v1/ports/NAME/export, /v1/version or /v1/health, or POST "
+        + "/v1/release or /v1/import"
 
     /// What this request means.
     func route(method: HTTPMethod, uri: String, body: [UInt8]) -> ControlRoute {
@@ -44,11 +48,16 @@ struct ControlRouter {
             return get(method, .version(VersionReply(version: version)))
         case ["v1", "release"]:
             return release(method, body)
+        case ["v1", "import"]:
+            return takeIn(method, body)
         case let parts where parts.count == 3 && parts[0] == "v1" && parts[1] == "ports":
-            guard let name = Self.percentDecoded(parts[2]), !name.isEmpty else {
-                return .refuse(400, Problem(error: "the port's name is not percent-encoded text"))
-            }
+            guard let name = Self.percentDecoded(parts[2]), !name.isEmpty else { return .noName }
             return get(method, .ask(.port(name)))
+        case let parts
+        where parts.count == 4 && parts[0] == "v1" && parts[1] == "ports" && parts[3] == "export":
+            guard let name = Self.percentDecoded(parts[2]), !name.isEmpty else { return .noName }
+            guard access >= .act else { return .refuse(403, Self.mayNot("export")) }
+            return get(method, .ask(.export(name)))
         default:
             return .refuse(404, Problem(error: "there is no such thing here", cure: Self.paths))
         }
@@ -65,13 +74,7 @@ struct ControlRouter {
         guard method == .POST else {
             return .refuse(405, Problem(error: "this is an act", cure: "use POST"))
         }
-        guard access >= .act else {
-            return .refuse(
-                403,
-                Problem(
-                    error: "you may read, but not release",
-                    cure: "ask as root, or as a member of the group control.operators names"))
-        }
+        guard access >= .act else { return .refuse(403, Self.mayNot("release")) }
         let request = try? JSONDecoder().decode(ReleaseRequest.self, from: Data(body))
         guard let request, (request.port != nil) != (request.all == true) else {
             return .refuse(
@@ -81,6 +84,28 @@ struct ControlRouter {
                     cure: #"send {"port": "NAME"} or {"all": true}"#))
         }
         return .ask(.release(request))
+    }
+
+    private func takeIn(_ method: HTTPMethod, _ body: [UInt8]) -> ControlRoute {
+        guard method == .POST else {
+            return .refuse(405, Problem(error: "this is an act", cure: "use POST"))
+        }
+        guard access >= .act else { return .refuse(403, Self.mayNot("import")) }
+        do throws(JournalError) {
+            return .ask(.importPort(try PortDocument(bytes: body)))
+        } catch {
+            return .refuse(
+                400,
+                Problem(
+                    error: "this is no port's memory: \(error)",
+                    cure: "send what sluicectl export PORT printed on the other host, unchanged"))
+        }
+    }
+
+    private static func mayNot(_ act: String) -> Problem {
+        Problem(
+            error: "you may read, but not \(act)",
+            cure: "ask as root, or as a member of the group control.operators names")
     }
 
     /// RFC 3986, section 2.1; nil where it is malformed or no UTF-8.
@@ -127,6 +152,8 @@ struct ControlAnswer: Hashable {
         case .status(let status): self.init(status)
         case .port(let port): self.init(200, encoding: port)
         case .release(let release): self.init(200, encoding: release)
+        case .export(let document): self.init(document)
+        case .imported(let reply): self.init(200, encoding: reply)
         case .healthy: self.init(200, encoding: HealthReply())
         case .problem(let status, let problem): self.init(status, encoding: problem)
         }
@@ -154,6 +181,16 @@ struct ControlAnswer: Hashable {
             whole += data
         }
         body = whole + rest
+    }
+
+    /// As the journal writes it.
+    private init(_ document: PortDocument) {
+        guard let bytes = try? document.bytes() else {
+            self = .unsayable
+            return
+        }
+        status = 200
+        body = bytes
     }
 
     private init(_ status: Int, encoding value: some Encodable) {

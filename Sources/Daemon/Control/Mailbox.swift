@@ -13,6 +13,10 @@ package enum ControlRequest: Hashable, Sendable {
     case port(String)
     /// Take out one port's limits, or all: `POST /v1/release`. Exactly one of both is set.
     case release(ReleaseRequest)
+    /// What is remembered of a port, for another host: `GET /v1/ports/NAME/export`.
+    case export(String)
+    /// What another host remembers of a port: `POST /v1/import`.
+    case importPort(PortDocument)
     /// Does the turn still turn: `GET /v1/health`.
     case health
 }
@@ -25,6 +29,10 @@ package enum ControlReply: Hashable, Sendable {
     case port(PortStatus)
     /// To `release`.
     case release(ReleaseReply)
+    /// To `export`.
+    case export(PortDocument)
+    /// To `importPort`.
+    case imported(ImportReply)
     /// To `health`: the turn turns.
     case healthy
     /// To any: an HTTP status of 400 or more, and what to do about it.

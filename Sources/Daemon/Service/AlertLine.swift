@@ -60,6 +60,13 @@ package struct AlertLine: Hashable, Codable, Sendable {
                 .error, [("event", "redirect-taken-out"), ("port", "\(name)"), ("why", what)])
         case .advised(let name, let why):
             self.init(.warning, [("event", "advisory"), ("port", "\(name)"), ("why", why)])
+        case .imported(let name, let rung, let isWaiting):
+            self.init(
+                .notice,
+                [
+                    ("event", "imported"), ("port", "\(name)"), ("rung", "\(rung)"),
+                    ("waits", isWaiting ? "yes" : "no"),
+                ])
         case .journalFailed(let why):
             self.init(.error, [("event", "journal-failed"), ("why", why)])
         case .journalWorks: self.init(.notice, [("event", "journal-works")])

@@ -286,6 +286,8 @@ package struct Service: ~Copyable {
                 }
                 reply(.port(port))
             case .release(let release): reply(.release(turn.release(release, now: now)))
+            case .export(let name): reply(turn.export(name, now: now))
+            case .importPort(let document): reply(turn.importPort(document, now: now))
             }
         }
         if let result = loaded.take() { adopt(result) }

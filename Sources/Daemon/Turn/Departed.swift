@@ -16,6 +16,11 @@ struct Departed: Sendable {
         records.values.filter { $0.until > now }.sorted { "\($0.name)" < "\($1.name)" }
     }
 
+    /// What is remembered of a port of this name.
+    func record(of name: PortName, now: Instant) -> DepartedRecord? {
+        records[name].flatMap { $0.until > now ? $0 : nil }
+    }
+
     /// Keeps a memory; a newer one of the same name replaces the older.
     mutating func keep(_ record: DepartedRecord, now: Instant) {
         guard record.until > now else { return }

@@ -148,11 +148,10 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
 
     /// A port that has come: what is remembered of the one that it was.
     mutating func recall(_ port: WatchedPort, now: Instant) {
-        guard let slot = table.slot(of: port.port.id.index),
-            let memory = departed.take(port.port.name, port.link.address, now: now)
-        else { return }
-        restore(memory, at: slot, origin: nil, advisories: [], now: now)
-        hasChanged = true
+        guard let memory = departed.take(port.port.name, port.link.address, now: now) else {
+            return
+        }
+        take(memory, for: port, now: now)
     }
 
     /// What outlives a port.

@@ -56,6 +56,8 @@ package enum TurnNote: Hashable, Sendable {
     case redirectTakenOut(PortName, String)
     /// What of others makes a port's limits ineffective, or is skipped by them: a sentence.
     case advised(PortName, String)
+    /// Another host's memory of a port came: its rung, and whether it waits for the port.
+    case imported(PortName, Rung, isWaiting: Bool)
     /// The counters could not be read.
     case pollFailed(String)
     /// The interfaces could not be listed.
