@@ -47,6 +47,12 @@ fuzz: deps ## Fuzz every reader of strangers' bytes, FUZZ_SECONDS (60) each
 		--sanitize fuzzer --sanitize address -Xswiftc -sanitize=fuzzer,address
 	@Tests/FuzzDriver/run .build-fuzz/release/sluice-fuzz .build-fuzz/fuzz $(FUZZ_SECONDS)
 
+soak: deps ## Attack the daemon for 20 minutes (SLUICE_SOAK_SECONDS) on a full kernel: all must stay flat
+	swift build -c release --build-tests
+	SLUICE_BIN_DIR=$$(realpath $(BUILD)) SLUICE_SOAK_SECONDS=$${SLUICE_SOAK_SECONDS:-1200} \
+		Tests/fullkernel/run --memory 1024M --timeout 7200 -- $(TESTS) \
+		--testing-library swift-testing --no-parallel --filter '^KernelTests\.SoakTests'
+
 demo: build ## Show a flood and what becomes of it, live, in a sandbox, in under two minutes
 	@$(BUILD)/sluice-demo --full-kernel Tests/fullkernel/run --output .build/demo
 
