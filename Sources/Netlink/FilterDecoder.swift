@@ -18,15 +18,15 @@ extension FilterRecord {
 
     /// Reads what we know of the options.
     private mutating func readOptions() {
-        guard let actionsType = Self.actionsAttribute[kind] else { return }
+        guard let attributes = FilterAttributes.of[kind] else { return }
         var record = self
         unsafe options.span.bytes.forEachAttribute { type, value in
-            if type == actionsType {
+            if type == attributes.actions {
                 value.forEachAttribute { _, value in
                     if let action = ActionRecord(payload: value) { record.actions.append(action) }
                 }
             }
-            if type == Self.policerAttribute[record.kind] {
+            if type == attributes.police {
                 var action = ActionRecord(kind: "police")
                 action.readPolice(value)
                 record.actions.append(action)
@@ -46,18 +46,33 @@ extension FilterRecord {
         }
         self = record
     }
+}
 
-    /// Where each kind of filter keeps its actions.
-    private static let actionsAttribute: [String: Int] = [
-        "basic": TCA_BASIC_ACT, "bpf": TCA_BPF_ACT, "flower": TCA_FLOWER_ACT, "fw": TCA_FW_ACT,
-        "matchall": TCA_MATCHALL_ACT, "u32": TCA_U32_ACT,
-    ]
+/// Where each kind of filter keeps what all kinds have.
+struct FilterAttributes {
+    /// Its actions.
+    var actions: Int
+    /// A policer that was asked for in the old way (`tc filter … police …` without `action`, as
+    /// libvirt does): its options, without a kind.
+    var police: Int?
+    /// TCA_CLS_FLAGS_*.
+    var flags: Int?
+    /// How often it matched.
+    var counters: Int?
 
-    /// Where a kind keeps a policer that was asked for in the old way (`tc filter … police …`
-    /// without `action`, as libvirt does): its options, without a kind.
-    private static let policerAttribute: [String: Int] = [
-        "basic": TCA_BASIC_POLICE, "bpf": TCA_BPF_POLICE, "fw": TCA_FW_POLICE,
-        "u32": TCA_U32_POLICE,
+    /// Of each kind that is known.
+    static let of: [String: FilterAttributes] = [
+        "basic": FilterAttributes(
+            actions: TCA_BASIC_ACT, police: TCA_BASIC_POLICE, counters: TCA_BASIC_PCNT),
+        "bpf": FilterAttributes(
+            actions: TCA_BPF_ACT, police: TCA_BPF_POLICE, flags: TCA_BPF_FLAGS_GEN),
+        "flower": FilterAttributes(actions: TCA_FLOWER_ACT, flags: TCA_FLOWER_FLAGS),
+        "fw": FilterAttributes(actions: TCA_FW_ACT, police: TCA_FW_POLICE),
+        "matchall": FilterAttributes(
+            actions: TCA_MATCHALL_ACT, flags: TCA_MATCHALL_FLAGS, counters: TCA_MATCHALL_PCNT),
+        "u32": FilterAttributes(
+            actions: TCA_U32_ACT, police: TCA_U32_POLICE, flags: TCA_U32_FLAGS,
+            counters: TCA_U32_PCNT),
     ]
 }
 

@@ -52,6 +52,12 @@ public struct FilterRecord: Hashable, Sendable {
         self.classID = classID
         self.actions = actions
     }
+
+    /// Whether it is no filter that frames come to but what the kernel makes for those that are: the
+    /// head of a preference, the first hash table of a u32.
+    public var isHead: Bool {
+        handle == 0 || kind == "u32" && handle >= 0x8000_0000 && handle & 0xf_ffff == 0
+    }
 }
 
 /// An action of a filter, as the kernel has it.

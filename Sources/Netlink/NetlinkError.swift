@@ -33,6 +33,10 @@ public struct NetlinkError: Error, Hashable, Sendable, CustomStringConvertible {
     /// Whether the interface is gone (ENODEV).
     public var isNoInterface: Bool { code == ENODEV }
 
+    /// Whether an answer was longer than the buffer (EMSGSIZE). The kernel also says so of a list of
+    /// filters that begins with one that it cannot list: an fw without a handle.
+    public var isTooLong: Bool { code == EMSGSIZE }
+
     /// Whether this is the kernel's plain no, after which nothing was done; false where it is not
     /// known what was done (ETIMEDOUT, EINTR, EBADMSG, EMSGSIZE, ENOBUFS).
     public var isAnswer: Bool {

@@ -12,8 +12,9 @@ public enum Qdisc: Hashable, Sendable {
     /// A delay and a queue. `tc qdisc add … netem delay D limit L`
     case netem(Netem)
     /// A tree of classes; `defaultClass` is the minor of the class for what no filter takes, 0 for
-    /// none (then it passes without limit). `tc qdisc add … htb default N`
-    case htb(defaultClass: UInt32)
+    /// none (then it passes without limit); `rateToQuantum` only serves classes that bring no quantum
+    /// of their own. `tc qdisc add … htb default N r2q R`
+    case htb(defaultClass: UInt32, rateToQuantum: UInt32 = 10)
     /// A plain queue of packets. `tc qdisc add … pfifo limit N`
     case packetQueue(limitPackets: UInt32)
 

@@ -12,19 +12,22 @@ public struct QdiscRecord: Hashable, Sendable {
     public var kind: String
     /// The payload of TCA_OPTIONS, as it came.
     public var options: [UInt8]
+    /// Whether it has attributes besides, which are not held here: a size table, a shared block.
+    public var hasMore: Bool
     /// What it counted.
     public var statistics: Statistics
 
     /// A qdisc of these properties.
     public init(
         index: Int32, handle: Handle, parent: Handle, kind: String, options: [UInt8] = [],
-        statistics: Statistics = Statistics()
+        hasMore: Bool = false, statistics: Statistics = Statistics()
     ) {
         self.index = index
         self.handle = handle
         self.parent = parent
         self.kind = kind
         self.options = options
+        self.hasMore = hasMore
         self.statistics = statistics
     }
 }

@@ -40,6 +40,24 @@ extension RawSpan {
         }
     }
 
+    /// The same attributes after `change`, which gets the type and the payload and gives false for one
+    /// that is to be left out.
+    func rewritingAttributes(_ change: (Int, inout [UInt8]) -> Bool) -> [UInt8] {
+        var attributes: [UInt8] = []
+        var position = 0
+        while let header = load(nlattr.self, at: position) {
+            let length = Int(header.nla_len)
+            guard length >= MemoryLayout<nlattr>.size, length <= byteCount - position else { break }
+            let start = position + MemoryLayout<nlattr>.size
+            var value = extracting(start..<(position + length)).copied
+            if change(Int(header.nla_type & 0x3fff), &value) {
+                attributes += attributeBytes(Int(header.nla_type), value)
+            }
+            position += aligned(length)
+        }
+        return attributes
+    }
+
     /// Walks the messages of a datagram until `body` gives false. Gives false where a header does
     /// not fit.
     func forEachMessage(_ body: (nlmsghdr, RawSpan) -> Bool) -> Bool {
@@ -59,3 +77,15 @@ extension RawSpan {
 
 /// Netlink's alignment: the next multiple of four (NLMSG_ALIGN, NLA_ALIGN).
 func aligned(_ length: Int) -> Int { (length + 3) & ~3 }
+
+/// The bytes of a plain C value.
+func rawBytes<Value: BitwiseCopyable>(of value: Value) -> [UInt8] {
+    unsafe withUnsafeBytes(of: value) { bytes in unsafe [UInt8](bytes) }
+}
+
+/// An attribute as it stands in a message, padded.
+func attributeBytes(_ type: Int, _ value: [UInt8]) -> [UInt8] {
+    let length = MemoryLayout<nlattr>.size + value.count
+    let header = nlattr(nla_len: UInt16(clamping: length), nla_type: UInt16(clamping: type))
+    return rawBytes(of: header) + value + [UInt8](repeating: 0, count: aligned(length) - length)
+}

@@ -36,11 +36,12 @@ extension Message {
 
     /// RTM_NEWLINK for an ifb with one transmit queue. Calls rtnl_link_build_add_request.
     static func createIFB(
-        name: String, alias: String, operation: String
+        name: String, alias: String, mtu: UInt32?, operation: String
     ) throws(NetlinkError) -> Message {
         let link = try RouteLink()
         unsafe link.withPointer { link in
             unsafe rtnl_link_set_name(link, name)
+            if let mtu { unsafe rtnl_link_set_mtu(link, mtu) }
             unsafe rtnl_link_set_ifalias(link, alias)
             unsafe rtnl_link_set_num_tx_queues(link, 1)
             _ = unsafe rtnl_link_set_type(link, "ifb")
@@ -143,13 +144,16 @@ extension RouteSocket {
     /// is set right after, and where that fails the new link is deleted again.
     /// - Throws: EEXIST where the name is taken; EINVAL for a name over 15 bytes or an alias over
     ///   254 (libnl sends its NUL too); EOPNOTSUPP where the kernel has no ifb.
-    public mutating func createIFB(name: String, alias: String) throws(NetlinkError) -> Int32 {
+    public mutating func createIFB(
+        name: String, alias: String, mtu: UInt32? = nil
+    ) throws(NetlinkError) -> Int32 {
         let operation = "add ifb \(printable(name.utf8))"
         guard (1..<Int(IFNAMSIZ)).contains(name.utf8.count), alias.utf8.count < 255 else {
             throw NetlinkError(operation: operation, code: EINVAL)
         }
         try transact(
-            try Message.createIFB(name: name, alias: alias, operation: operation), operation)
+            try Message.createIFB(name: name, alias: alias, mtu: mtu, operation: operation),
+            operation)
         guard let link = try link(name: Array(name.utf8)) else {
             throw NetlinkError(operation: operation, code: ENODEV)
         }

@@ -44,19 +44,17 @@ extension RouteSocket {
             "add \(qdisc.kind) qdisc \(handle) on interface \(index)")
     }
 
-    /// Adds a qdisc of any kind with options as a listing gave them: how another owner's is put
-    /// back. An empty list sends no options.
-    public mutating func add(
-        kind: String, options: [UInt8], to index: Int32, parent: Handle, handle: Handle
+    /// Puts a root qdisc in the place of whatever is there, in one request, so that the interface
+    /// never is without one; where the kernel refuses it, what is there stays.
+    /// `tc qdisc replace dev D root handle H …`
+    public mutating func replaceRoot(
+        with qdisc: Qdisc, of index: Int32, handle: Handle
     ) throws(NetlinkError) {
-        var message = try Message(
-            type: RTM_NEWQDISC, flags: NLM_F_CREATE | NLM_F_EXCL,
-            byteCount: 4096 + options.count)
-        message.append(tcmsg(index: index, handle: handle, parent: parent))
-        message.put(TCA_KIND, string: kind)
-        if !options.isEmpty { message.put(TCA_OPTIONS, bytes: options) }
         try transact(
-            message, "add \(printable(kind.utf8)) qdisc \(handle) on interface \(index)")
+            try .qdisc(
+                RTM_NEWQDISC, flags: NLM_F_CREATE | NLM_F_REPLACE, qdisc, index: index,
+                parent: .root, handle: handle, clock: clock),
+            "put \(qdisc.kind) qdisc \(handle) at the root of interface \(index)")
     }
 
     /// Changes a qdisc in place, without a gap and without losing what waits in it.

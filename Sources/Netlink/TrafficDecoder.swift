@@ -8,6 +8,7 @@ struct TrafficObject {
     var kind = ""
     var options: [UInt8] = []
     var chain: UInt32 = 0
+    var hasMore = false
     var statistics = Statistics()
 
     /// Nil where the payload is too short, or names no kind.
@@ -21,7 +22,8 @@ struct TrafficObject {
             case TCA_OPTIONS: object.options = value.copied
             case TCA_CHAIN: object.chain = value.load(UInt32.self) ?? 0
             case TCA_STATS2: object.statistics = Statistics(nested: value)
-            default: break
+            case TCA_STATS, TCA_XSTATS, TCA_PAD, TCA_HW_OFFLOAD: break
+            default: object.hasMore = true
             }
         }
         guard !object.kind.isEmpty else { return nil }
@@ -61,7 +63,7 @@ extension QdiscRecord {
         self.init(
             index: object.header.tcm_ifindex, handle: Handle(rawValue: object.header.tcm_handle),
             parent: Handle(rawValue: object.header.tcm_parent), kind: object.kind,
-            options: object.options, statistics: object.statistics)
+            options: object.options, hasMore: object.hasMore, statistics: object.statistics)
     }
 
     /// What a plain tbf holds; nil for another kind, and for one with a peak rate. The burst is
@@ -122,14 +124,18 @@ extension QdiscRecord {
     }
 
     /// The minor of an htb's default class; nil for another kind.
-    public var htbDefault: UInt32? {
+    public var htbDefault: UInt32? { htbParameters?.defcls }
+
+    /// The divisor by which an htb makes a quantum of a rate (`r2q`); nil for another kind.
+    public var htbRateToQuantum: UInt32? { htbParameters?.rate2quantum }
+
+    private var htbParameters: tc_htb_glob? {
         guard kind == "htb" else { return nil }
-        var defaultClass: UInt32?
+        var parameters: tc_htb_glob?
         unsafe options.span.bytes.forEachAttribute { type, value in
-            guard type == TCA_HTB_INIT else { return }
-            defaultClass = value.load(tc_htb_glob.self)?.defcls
+            if type == TCA_HTB_INIT { parameters = value.load(tc_htb_glob.self) }
         }
-        return defaultClass
+        return parameters
     }
 }
 

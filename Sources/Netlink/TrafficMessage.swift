@@ -59,15 +59,15 @@ extension Message {
             message.append(tcmsg(index: index, handle: handle, parent: parent))
             message.put(TCA_KIND, string: qdisc.kind)
             message.put(TCA_OPTIONS, tc_fifo_qopt(limit: limit))
-        case .htb(let defaultClass):
+        case .htb(let defaultClass, let rateToQuantum):
             message.append(tcmsg(index: index, handle: handle, parent: parent))
             message.put(TCA_KIND, string: qdisc.kind)
             message.nest(TCA_OPTIONS) { options in
                 options.put(
                     TCA_HTB_INIT,
                     tc_htb_glob(
-                        version: UInt32(TC_HTB_PROTOVER), rate2quantum: 10, defcls: defaultClass,
-                        debug: 0, direct_pkts: 0))
+                        version: UInt32(TC_HTB_PROTOVER), rate2quantum: rateToQuantum,
+                        defcls: defaultClass, debug: 0, direct_pkts: 0))
             }
         }
         return message

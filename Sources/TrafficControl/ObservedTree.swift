@@ -82,7 +82,7 @@ extension QdiscRecord {
             guard let held = netem else { return false }
             return isNear(held.delayNanoseconds, asked.delayNanoseconds)
                 && held.limitPackets == asked.limitPackets
-        case .htb(let defaultClass): return htbDefault == defaultClass
+        case .htb(let defaultClass, _): return htbDefault == defaultClass
         case .packetQueue(let limit): return packetQueueLimit == limit
         case .ingress: return kind == "ingress"
         case .clsact: return kind == "clsact"

@@ -37,17 +37,26 @@ private func readPayload(_ span: RawSpan) throws -> Int {
     if let record = QdiscRecord(payload: span) {
         count += 1
         try promisePrintable(record.kind, "a kind")
-        for kind in ["tbf", "netem", "htb", "pfifo", record.kind] {
+        for kind in [
+            "tbf", "netem", "htb", "pfifo", "sfq", "codel", "fq_codel", record.kind,
+        ] {
             var record = record
             record.kind = kind
+            if let replica = Replica(record) {
+                try promisePrintable(replica.description, "a qdisc's description")
+            }
             _ = (record.tokenBucket, record.netem, record.htbDefault)
             _ = (record.packetQueueLimit, record.holds(.htb(defaultClass: 1)))
         }
     }
-    if let record = ClassRecord(payload: span) { count += record.htb == nil ? 1 : 2 }
+    if var record = ClassRecord(payload: span) {
+        count += record.htb == nil ? 1 : 2
+        record.kind = "htb"
+        try promise(Replica(record) != nil, "a class of an htb has no replica")
+    }
     if let record = FilterRecord(payload: span) {
         count += 1 + record.actions.count
-        _ = (Ownership.isOurs(record), Ownership.isOurHead(record))
+        _ = (Ownership.isOurs(record), Ownership.isOurHead(record), Replica(record))
         if let name = record.bpfName { try promisePrintable(name, "a program's name") }
     }
     if let chain = IngressChain(payload: span) { count += 1 + chain.devices.count }

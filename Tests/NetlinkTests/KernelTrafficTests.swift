@@ -69,24 +69,6 @@ private let leaf = Handle(major: 0x7a02)
     }
 
     @Test(
-        "a tbf of another owner comes back byte for byte from what a listing gave",
-        .needs(.ifb, .tbf))
-    func restored() async throws {
-        try await Namespace.run {
-            var socket = try RouteSocket.open()
-            let index = try socket.field()
-            let words = "qdisc add dev field root handle 5: tbf rate 40gbit burst 200k limit 3mb"
-            try Tool.run("tc", words.split(separator: " ").map { String($0) })
-            let before = try #require(try socket.root(of: index))
-            try socket.deleteQdisc(of: index, parent: .root, handle: before.handle)
-            try socket.add(
-                kind: before.kind, options: before.options, to: index, parent: .root,
-                handle: before.handle)
-            #expect(try socket.root(of: index)?.options == before.options)
-        }
-    }
-
-    @Test(
         "netem under tbf: the delay to the nanosecond, changed in place, as tc reads it",
         .needs(.ifb, .tbf, .netem))
     func netem() async throws {
@@ -181,11 +163,12 @@ private let leaf = Handle(major: 0x7a02)
         try await Namespace.run {
             var socket = try RouteSocket.open()
             let error = failure { () throws(NetlinkError) in
-                try socket.add(
-                    kind: "nosuchkind", options: [], to: 1, parent: .root, handle: tree)
+                let unknown = Replica(
+                    .qdisc, kind: "nosuchkind", handle: tree, parent: .root, options: [])
+                try socket.put(unknown, on: 1)
             }
             #expect(
-                error?.description == "add nosuchkind qdisc 7a01: on interface 1: "
+                error?.description == "put qdisc nosuchkind 7a01: on interface 1: "
                     + "No such file or directory (Specified qdisc kind is unknown)")
             let gone = failure { () throws(NetlinkError) in
                 try socket.add(.clsact, to: 4242, parent: .ingress, handle: .ingressQdisc)
