@@ -70,10 +70,16 @@ public struct TrafficControlSettings: Hashable, Sendable {
     public var policer: Policer?
     /// The qdisc to make for our filters.
     public var hook: HookChoice
+    /// Whether ours takes the place of another owner's root qdisc where nothing else limits what is
+    /// sent to a VM; it is put back afterwards.
+    public var replacesForeignRoot: Bool
 
     /// Settings; by default everything is found out.
-    public init(policer: Policer? = nil, hook: HookChoice = .auto) {
+    public init(
+        policer: Policer? = nil, hook: HookChoice = .auto, replacesForeignRoot: Bool = false
+    ) {
         self.policer = policer
         self.hook = hook
+        self.replacesForeignRoot = replacesForeignRoot
     }
 }

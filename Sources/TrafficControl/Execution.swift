@@ -46,7 +46,8 @@ struct Execution {
             try changeHook(step, on: &socket)
             madeHook = true
         case .deleteHook, .deleteFilter: try changeHook(step, on: &socket)
-        case .addQdisc, .changeQdisc, .deleteQdisc, .addClass, .changeClass:
+        case .addQdisc, .changeQdisc, .deleteQdisc, .addClass, .changeClass, .replaceRoot,
+            .putBack:
             try changeQueues(step, on: &socket)
         }
     }
@@ -87,6 +88,15 @@ struct Execution {
             let index = try index(of: device)
             try StepFailure.netlinked { () throws(NetlinkError) in
                 try socket.deleteQdisc(of: index, parent: parent, handle: handle)
+            }
+        case .replaceRoot(let device, let wanted):
+            let index = try index(of: device)
+            try StepFailure.netlinked { () throws(NetlinkError) in
+                try socket.replaceRoot(with: wanted.qdisc, of: index, handle: wanted.handle)
+            }
+        case .putBack(let replica):
+            try StepFailure.netlinked { () throws(NetlinkError) in
+                try socket.put(replica, on: port.index)
             }
         case .addClass(let device, let wanted):
             let index = try index(of: device)
@@ -196,10 +206,12 @@ extension Step {
     func summary(_ port: ControlledPort) -> String {
         switch self {
         case .createIFB(let role): "link \(role.name(of: port.index))"
-        case .addQdisc(let device, let wanted), .changeQdisc(let device, let wanted):
+        case .addQdisc(let device, let wanted), .changeQdisc(let device, let wanted),
+            .replaceRoot(let device, let wanted):
             "qdisc \(wanted.qdisc.kind) \(wanted.handle) on \(device.name(port))"
         case .deleteQdisc(let device, _, let handle):
             "removal of qdisc \(handle) on \(device.name(port))"
+        case .putBack(let replica): "another owner's \(replica) on \(port.name)"
         case .addClass(let device, let wanted), .changeClass(let device, let wanted):
             "class \(wanted.id) on \(device.name(port))"
         case .raise(let role): "link \(role.name(of: port.index)) up"

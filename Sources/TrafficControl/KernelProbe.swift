@@ -8,16 +8,23 @@ enum KernelProbe {
     private static let name = "ifb-probe"
     private static let alias = "sluice/1 probe"
 
+    /// A throw-away ifb, down; what a former process left of it goes first.
+    static func makeIFB(
+        mtu: UInt32? = nil, _ socket: inout RouteSocket
+    ) throws(NetlinkError) -> Int32 {
+        if let left = try socket.link(name: Array(name.utf8)), left.alias == Array(alias.utf8) {
+            try socket.deleteLink(left.index)
+        }
+        try socket.removeUnfinishedIFB(name)
+        return try socket.createIFB(name: name, alias: alias, mtu: mtu)
+    }
+
     /// Tries everything; the ifb is gone afterwards.
     static func run(_ socket: inout RouteSocket) -> KernelParts {
-        if let left = try? socket.link(name: Array(name.utf8)), left.alias == Array(alias.utf8) {
-            try? socket.deleteLink(left.index)
-        }
-        try? socket.removeUnfinishedIFB(name)
         var parts = KernelParts(
             hasActPolice: false, hasBPF: false, hasNetem: false, hasIFB: false)
         do throws(NetlinkError) {
-            let index = try socket.createIFB(name: name, alias: alias)
+            let index = try makeIFB(&socket)
             parts.hasIFB = true
             let police = tryActPolice(on: index, &socket)
             let bpf = tryBPF(on: index, &socket)

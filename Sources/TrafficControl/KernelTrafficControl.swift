@@ -26,6 +26,8 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
     var installed: [Int32: Installed] = [:]
     /// What was on ports before ours, where it is known.
     var origins: [Int32: PortOrigin] = [:]
+    /// The roots of other owners whose place ours may take, or has taken.
+    var roots: [Int32: ForeignRoot] = [:]
     /// Nil where the kernel has no netfilter.
     private var netfilter: NetfilterSocket?
     /// nftables' chains on the ingress of any interface, as they were last seen.
@@ -89,6 +91,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
             }
             throw error.told
         }
+        if limits == nil { roots[port.index] = nil }
     }
 
     /// RTM_SETLINK, read back.
@@ -110,6 +113,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
     /// interface has its index by now and filters of ours on it that lead there.
     public mutating func forget(_ port: ControlledPort) {
         origins[port.index] = nil
+        roots[port.index] = nil
         advised[port.index] = nil
         guard let held = installed.removeValue(forKey: port.index), !held.ifbs.isEmpty else {
             return
@@ -146,8 +150,9 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
             sentence += ", \(direction.rawValue) the VM \(policer.rawValue) in place of a redirect"
         }
         if held.limits.to != nil, held.site.hook == .ingress {
-            sentence +=
-                held.site.ownsRoot ? ", to the VM htb" : ", to the VM unlimited: foreign root"
+            let root = held.site.root
+            sentence += root.isOurs ? ", to the VM htb" : ", to the VM unlimited: foreign root"
+            if root.isOurs, root.theirs != nil { sentence += " in place of a foreign root" }
         }
         return sentence
     }
@@ -180,7 +185,9 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
     ) throws(StepFailure) -> Int {
         let held = installed[port.index]
         var observed = try socket.observe(
-            port, Known(buckets: held?.buckets ?? [:], chains: chains))
+            port,
+            Known(
+                buckets: held?.buckets ?? [:], chains: chains, readsRoot: readsRoot(of: port)))
         // A hook of ours whose filters somebody flushed says no longer that it is ours.
         let madeHook = held?.ownsHook == true || origins[port.index]?.hadHook == false
         if madeHook, observed.filters.isEmpty, !observed.hasForeignFilters {
@@ -203,16 +210,19 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         do throws(StepFailure) {
             for step in steps { try execution.run(step, on: &socket) }
             if !steps.isEmpty {
-                let after = try socket.observe(port, Known(buckets: execution.buckets))
+                let after = try socket.observe(
+                    port, Known(buckets: execution.buckets, readsRoot: readsRoot(of: port)))
                 if let first = Plan.steps(from: after, to: wanted, site: site).first {
                     throw .mismatch("\(first.summary(port)) does not stand after it was set")
                 }
+                try confirmPutBack(steps, after, site: site, port: port)
             }
         } catch {
             if execution.madeHook { removeEmptyHook(of: port) }
             throw error
         }
         advise(limits, port: port, observed: observed, site: site)
+        noteRoot(site.root, of: port, isOurs: wanted.root != nil)
         installed[port.index] = limits.map {
             Installed(
                 limits: $0, ifbs: execution.ifbs, buckets: execution.buckets, site: site,
@@ -237,8 +247,8 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
             limits, port: port, site: site, policer: policer, hasNetem: parts.hasNetem)
         guard !tree.filters.isEmpty || tree.root != nil else {
             throw .declined(
-                "what is sent to \(port.name) cannot be limited: its root qdisc is another's, and "
-                    + "its hook is an ingress")
+                "what is sent to \(port.name) cannot be limited: its root is another owner's, and "
+                    + "its hook an ingress (\(site.root.objection))")
         }
         return tree
     }
@@ -247,16 +257,21 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
     mutating func site(
         of port: ControlledPort, observed: ObservedTree, limits: Limits?
     ) -> Site {
-        let hook: Site.Hook
-        switch (observed.hook, settings.hook) {
-        case (let present?, _): hook = present
-        case (nil, .ingress): hook = .ingress
-        case (nil, .clsact): hook = .clsact
-        case (nil, .auto): hook = isOpenVSwitchPort(port) ? .clsact : .ingress
-        }
+        let hook = hook(of: port, observed)
         return Site(
-            hook: hook, ownsRoot: observed.ownsRoot,
+            hook: hook,
+            root: rootSite(of: port, observed, isWanted: limits?.to != nil && hook == .ingress),
             guarded: limits.map(observed.guarded) ?? [])
+    }
+
+    /// The hook that is there, or that is to be made.
+    mutating func hook(of port: ControlledPort, _ observed: ObservedTree) -> Site.Hook {
+        switch (observed.hook, settings.hook) {
+        case (let present?, _): present
+        case (nil, .ingress): .ingress
+        case (nil, .clsact): .clsact
+        case (nil, .auto): isOpenVSwitchPort(port) ? .clsact : .ingress
+        }
     }
 
     /// Open vSwitch deletes an `ingress` qdisc on its ports at every carrier event.

@@ -27,7 +27,7 @@ extension KernelTrafficControl {
                 if let ifb = held.ifbs[.to], let counters = links(ifb) {
                     measured.toDropped = counters.received.subtracting(counters.sent)
                 }
-            } else if held.site.ownsRoot {
+            } else if held.site.root.isOurs {
                 let classes = try classes(of: port.index)
                 measured.to = classes.general.passed
                 measured.toLane = classes.lane.passed

@@ -132,11 +132,16 @@ extension ObservedTree {
                     : "\(what) is policed and not delayed: a redirect would skip another owner's "
                         + others)
         }
-        if limits.to != nil, site.hook == .ingress, !site.ownsRoot {
+        if hasForgottenRoot(site.root) {
+            sentences.append(
+                "the root that another owner had on \(port.name) is not remembered: the kernel's "
+                    + "default is left there when our limit goes")
+        }
+        if limits.to != nil, site.hook == .ingress, !site.root.isOurs {
             let root = self.port.foreignRoot.map { "\($0.kind) \($0.handle)" } ?? "qdisc"
             sentences.append(
                 "what \(port.name) is sent is not limited: its root \(root) is another owner's, "
-                    + "and its hook an ingress (see replace_foreign_root in [tc])")
+                    + "and its hook an ingress (\(site.root.objection))")
         }
         return sentences
     }

@@ -16,6 +16,8 @@ struct Known {
     var buckets: [Mitigation.Direction: TokenBuckets] = [:]
     /// nftables' chains on the ingress of any interface.
     var chains: [IngressChain] = []
+    /// Whether the root of another owner is to be looked at, with all below it.
+    var readsRoot = false
 }
 
 extension RouteSocket {
@@ -45,6 +47,9 @@ extension RouteSocket {
                 }
             var tree = try tree(of: link, qdiscs, known.buckets)
             tree?.chains = known.chains.filter { $0.hangs(on: link.name) }
+            if known.readsRoot, let queues = tree?.port, queues.foreignRoot != nil {
+                tree?.foreignRoot = try self.foreignRoot(of: link.index, queues.qdiscs)
+            }
             return tree
         }
     }

@@ -53,6 +53,8 @@ struct ObservedTree {
     /// The maps of each direction's eBPF filter, where they can be had.
     var buckets: [Mitigation.Direction: TokenBuckets] = [:]
     var port = ObservedQueues()
+    /// The port's root, where it is another owner's and was to be looked at.
+    var foreignRoot: Result<RootSnapshot, Unrestorable>?
     var ifbs: [IFBRole: ObservedIFB] = [:]
 
     /// Whether anything of ours is there.

@@ -11,6 +11,9 @@ enum Ownership {
     static let filterHandle: UInt32 = 0x7a01
     /// The root of our queue trees.
     static let rootHandle = Handle(major: 0x7a01, minor: 0)
+    /// The root's `r2q` where it took the place of another owner's: a number that serves nothing
+    /// else, since all our classes bring their quantum.
+    static let replacingQuantum: UInt32 = 11
     /// The delay below it.
     static let delayHandle = Handle(major: 0x7a02, minor: 0)
     /// The name under which bpf programs are listed (`bpftool prog`), at most 15 characters.

@@ -13,6 +13,10 @@ enum Step: Hashable, Sendable {
     case addQdisc(Device, WantedQdisc)
     case changeQdisc(Device, WantedQdisc)
     case deleteQdisc(Device, parent: Handle, handle: Handle)
+    /// Ours in the place of another owner's root.
+    case replaceRoot(Device, WantedQdisc)
+    /// An object of another owner's root; the root itself in the place of ours.
+    case putBack(Replica)
     case addClass(Device, WantedClass)
     case changeClass(Device, WantedClass)
     case raise(IFBRole)
@@ -22,6 +26,11 @@ enum Step: Hashable, Sendable {
     case deleteFilter(FilterRecord)
     case deleteHook
     case deleteIFB(IFBRole)
+
+    /// Whether it puts back what another owner had.
+    var putsBack: Bool {
+        if case .putBack = self { true } else { false }
+    }
 }
 
 enum Plan {
@@ -41,7 +50,7 @@ enum Plan {
         if let root = wanted.root { steps += queueSteps(on: .port, from: observed.port, to: root) }
         if !wanted.filters.isEmpty, observed.hook == nil { steps.append(.addHook(site.hook)) }
         steps += filterSteps(from: observed, to: wanted)
-        steps += removals(from: observed, to: wanted)
+        steps += removals(from: observed, to: wanted, site: site)
         return steps
     }
 
@@ -69,9 +78,10 @@ enum Plan {
     ) -> [Step] {
         var steps: [Step] = []
         var observed = observed
-        // Somebody else's where ours shall stand: on an ifb of ours.
-        if let root = observed.foreignRoot {
-            steps.append(.deleteQdisc(device, parent: .root, handle: root.handle))
+        // Somebody else's where ours shall stand: on an ifb of ours, or by configuration.
+        let isReplaced = observed.foreignRoot != nil
+        if isReplaced {
+            steps.append(.replaceRoot(device, wanted.root))
             observed = ObservedQueues()
         }
         if let root = observed.ourRoot, !root.isKind(of: wanted.root.qdisc) {
@@ -92,7 +102,7 @@ enum Plan {
             default: break
             }
         }
-        qdisc(wanted.root)
+        if !isReplaced { qdisc(wanted.root) }
         for wantedClass in wanted.classes {
             switch observed.classes.first(where: { $0.classID == wantedClass.id }) {
             case nil: steps.append(.addClass(device, wantedClass))
@@ -110,7 +120,9 @@ enum Plan {
         return steps
     }
 
-    private static func removals(from observed: ObservedTree, to wanted: WantedTree) -> [Step] {
+    private static func removals(
+        from observed: ObservedTree, to wanted: WantedTree, site: Site
+    ) -> [Step] {
         var steps: [Step] = []
         let surplus = observed.filters.filter { filter in
             !wanted.filters.contains {
@@ -123,8 +135,12 @@ enum Plan {
             steps += surplus.sorted { $0.preference > $1.preference }
                 .map { .deleteFilter($0) }
         }
-        if wanted.root == nil, observed.port.ourRoot != nil {
-            steps.append(.deleteQdisc(.port, parent: .root, handle: Ownership.rootHandle))
+        if wanted.root == nil {
+            let missing = observed.missing(at: site.root)
+            steps += missing.map { .putBack($0) }
+            if missing.isEmpty, observed.port.ourRoot != nil {
+                steps.append(.deleteQdisc(.port, parent: .root, handle: Ownership.rootHandle))
+            }
         }
         for role in IFBRole.allCases where wanted.ifbs[role] == nil && observed.ifbs[role] != nil {
             steps.append(.deleteIFB(role))

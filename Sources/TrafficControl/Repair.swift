@@ -33,7 +33,10 @@ extension KernelTrafficControl {
     ) -> Repair? {
         do throws(StepFailure) {
             let observed = try socket.observe(
-                port, Known(qdiscs: qdiscs, buckets: held.buckets, chains: chains))
+                port,
+                Known(
+                    qdiscs: qdiscs, buckets: held.buckets, chains: chains,
+                    readsRoot: readsRoot(of: port)))
             let site = self.site(of: port, observed: observed, limits: held.limits)
             advise(held.limits, port: port, observed: observed, site: site)
             let wanted = try tree(held.limits, port: port, site: site)
@@ -79,23 +82,6 @@ extension KernelTrafficControl {
     /// The ifbs that stand for this port.
     public func redirects(of port: ControlledPort) -> [Int32] {
         installed[port.index].map { $0.ifbs.values.sorted() } ?? []
-    }
-
-    /// Looks at a port without anything of ours.
-    public mutating func origin(
-        of port: ControlledPort
-    ) throws(TrafficControlError) -> PortOrigin {
-        do throws(StepFailure) {
-            let observed = try socket.observe(port)
-            return PortOrigin(hadHook: observed.hook != nil)
-        } catch {
-            throw error.told
-        }
-    }
-
-    /// Remembers what was there before ours.
-    public mutating func hold(_ origin: PortOrigin, for port: ControlledPort) {
-        origins[port.index] = origin
     }
 }
 

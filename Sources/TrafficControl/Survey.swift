@@ -48,10 +48,10 @@ extension KernelTrafficControl {
             throw StepFailure.netlink(error).told
         }
         for ifb in links { if let owner = ownerOfIFB(ifb) { touched.insert(owner) } }
+        touched.formUnion(roots.keys)
         for link in links where touched.contains(link.index) && !watched.contains(link.index) {
             do throws(StepFailure) {
-                guard try clean(link) else { continue }
-                survey.cleaned.append(PortName(bytes: link.name))
+                try clean(link, into: &survey)
             } catch {
                 survey.failed[link.index] = error.told.description
             }
@@ -83,29 +83,37 @@ extension KernelTrafficControl {
         return touched
     }
 
-    /// Takes ours out of one interface, and sets it up where we took it down. False: there was none.
-    private mutating func clean(_ link: Link) throws(StepFailure) -> Bool {
-        guard link.kind != "ifb" else { return false }
+    /// Takes ours out of one interface, and sets it up where we took it down.
+    private mutating func clean(_ link: Link, into survey: inout Survey) throws(StepFailure) {
+        guard link.kind != "ifb" else { return }
         let port = ControlledPort(
             index: link.index, name: PortName(bytes: link.name), mtu: link.mtu)
-        let observed = try socket.observe(port)
-        guard !observed.isEmpty else { return false }
+        let observed = try socket.observe(port, Known(readsRoot: readsRoot(of: port)))
+        let root = rootSite(of: port, observed, isWanted: false)
+        guard !observed.isEmpty || !observed.missing(at: root).isEmpty else { return }
         // We only take down the link of a port that is tightened.
         let rungs = observed.filters.compactMap { Ownership.tag(of: $0)?.rung }
         try reconcile(nil, on: port)
+        roots[port.index] = nil
+        survey.cleaned.append(port.name)
+        if observed.hasForgottenRoot(root) { survey.defaulted.append(port.name) }
         if !link.isUp, rungs.contains(.tighten) {
             try StepFailure.netlinked { () throws(NetlinkError) in
                 try socket.setLink(link.index, up: true)
             }
         }
-        return true
     }
 
     private mutating func adopt(
         _ port: ControlledPort, lane: Lane
     ) throws(StepFailure) -> Found? {
-        let observed = try socket.observe(port, Known(chains: chains))
-        guard !observed.isEmpty else { return nil }
+        let observed = try socket.observe(
+            port, Known(chains: chains, readsRoot: readsRoot(of: port)))
+        guard !observed.isEmpty else {
+            // Another owner's root may have been put back in part.
+            if readsRoot(of: port) { try reconcile(nil, on: port) }
+            return nil
+        }
         let from = observed.limit(.from)
         let to = observed.limit(.to)
         // Filters without a limit that can be read: a redirect to nowhere, lanes alone.

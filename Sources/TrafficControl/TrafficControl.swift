@@ -73,8 +73,16 @@ public struct Survey: Hashable, Sendable {
     public var found: [Found] = []
     /// The interfaces from which something of ours was taken out, by name.
     public var cleaned: [PortName] = []
+    /// Of these, those whose root qdisc another owner had and that nobody remembers: they are left
+    /// with the kernel's default.
+    public var defaulted: [PortName] = []
     /// The interfaces, by index, that could not be looked at or cleaned, each with a sentence.
     public var failed: [Int32: String] = [:]
+
+    /// What is to be said of the defaulted ones.
+    public static let defaultedSentence =
+        "another owner's root qdisc had been replaced and nobody remembers it: the kernel's default is "
+        + "left there"
 
     /// Nothing found.
     public init() {}
@@ -96,10 +104,11 @@ public protocol TrafficControl: ~Copyable {
     ) throws(TrafficControlError)
 
     /// What is on a port on which nothing of ours stands: to be kept, before the first limits, for
-    /// whoever has to take them out again.
+    /// whoever has to take them out again, and to be held as soon as it is kept.
     mutating func origin(of port: ControlledPort) throws(TrafficControlError) -> PortOrigin
 
-    /// After a restart: what was on a port before anything of ours.
+    /// What was on a port before anything of ours, by a journal that says so: before the first limits,
+    /// and after a restart. What is not held is not replaced.
     mutating func hold(_ origin: PortOrigin, for port: ControlledPort)
 
     /// Looks whether the limits that were applied to these ports still stand, and puts back what

@@ -9,6 +9,7 @@
 //        shape:  -> ifb-f                          root htb 7a01:
 //   ifb-f: tbf 7a01: -> netem 7a02:                  7a01:1 own servers  7a01:2 ARP, ND, …
 //                                                    7a01:3 everything else -> netem 7a02:
+//   (r2q 11 where it stands in another owner's place)
 // To the VM on a clsact: as from the VM, at its egress, to ifb-t.
 // Where a redirect would skip what others have on the port: policed on every rung (Neighbours).
 import Mitigation
@@ -71,8 +72,9 @@ struct Site: Hashable, Sendable {
 
     /// The hook that is there, or that is made.
     var hook: Hook
-    /// Whether the port's root qdisc is the kernel's default, or ours.
-    var ownsRoot: Bool
+    /// What may stand at the port's root: ours, where it is the kernel's default, or ours, or another
+    /// owner's that ours may take the place of.
+    var root: RootSite
     /// The directions in which a redirect would skip what others have on the port: there the same
     /// cap is held by the policer.
     var guarded: Set<Mitigation.Direction> = []
@@ -110,8 +112,9 @@ struct WantedTree: Hashable, Sendable {
                     limit, direction: .to, redirects: !site.guarded.contains(.to))
                 self.filters += filters
                 ifbs[.to] = tree
-            } else if site.ownsRoot {
-                root = maker.hierarchy(limit, direction: .to)
+            } else if site.root.isOurs {
+                root = maker.hierarchy(
+                    limit, direction: .to, isInPlaceOfAnother: site.root.theirs != nil)
             }
         }
     }
@@ -221,7 +224,9 @@ struct TreeMaker {
 
     /// An htb with a class for each lane; the third one queues or delays. Small frames cost what
     /// the cap's packets leave to each, so that bytes bound packets too.
-    func hierarchy(_ limit: Limit, direction: Mitigation.Direction) -> QueueTree {
+    func hierarchy(
+        _ limit: Limit, direction: Mitigation.Direction, isInPlaceOfAnother: Bool = false
+    ) -> QueueTree {
         let major = Ownership.rootHandle.major
         let classifier = FrameClassifier(direction: direction, tcpPorts: lane.tcpPorts)
         let caps: [(FrameLane, Cap)] = [
@@ -237,10 +242,13 @@ struct TreeMaker {
                 match: .classic(classifier.classicProgram(for: frames)),
                 classID: Handle(major: major, minor: UInt16(frames.rawValue + 1)))
         }
+        let defaultClass = UInt32(FrameLane.general.rawValue + 1)
+        let qdisc: Qdisc =
+            isInPlaceOfAnother
+            ? .htb(defaultClass: defaultClass, rateToQuantum: Ownership.replacingQuantum)
+            : .htb(defaultClass: defaultClass)
         return QueueTree(
-            root: WantedQdisc(
-                parent: .root, handle: Ownership.rootHandle,
-                qdisc: .htb(defaultClass: UInt32(FrameLane.general.rawValue + 1))),
+            root: WantedQdisc(parent: .root, handle: Ownership.rootHandle, qdisc: qdisc),
             classes: classes, children: [leaf(limit, below: Handle(major: major, minor: 3))],
             filters: filters)
     }

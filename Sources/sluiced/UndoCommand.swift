@@ -11,7 +11,8 @@ struct UndoCommand: ParsableCommand {
             Finds filters, queues and ifbs of the daemon's on every interface, by the marks that \
             they bear, takes them out, sets links up that it took down, and deletes its journal. \
             Needs neither the daemon nor the journal nor a configuration. Nobody else's object is \
-            touched.
+            touched; another owner's root qdisc whose place was taken by configuration is put back \
+            from the journal.
             Exit status: 0 nothing of the daemon's is left, 1 something could not be taken out or a \
             daemon runs, 64 a wrong command line.
             """)
@@ -38,7 +39,9 @@ struct UndoCommand: ParsableCommand {
         if json {
             print(report.json)
         } else {
-            for name in report.cleaned { print("\(name): taken out") }
+            for name in report.cleaned {
+                print("\(name): taken out" + (report.notes[name].map { "; \($0)" } ?? ""))
+            }
             if report.cleaned.isEmpty { print("nothing of the daemon's was there") }
         }
         for (index, sentence) in report.failed.sorted(by: { $0.key < $1.key }) {

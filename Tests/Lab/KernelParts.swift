@@ -34,6 +34,8 @@ public enum KernelPart: String, Hashable, Sendable, CaseIterable {
     case fw = "cls_fw"
     /// The qdisc sfq.
     case sfq = "sch_sfq"
+    /// The qdisc fq_codel.
+    case fqCodel = "sch_fq_codel"
     /// nftables' hook on an interface's ingress, and the tool.
     case nftables = "nftables netdev"
     /// Interfaces of the kind ifb.
@@ -91,6 +93,7 @@ public struct KernelParts: Hashable, Sendable {
         case .fw: try filter("handle 1 fw classid 1:1")
         case .gact: try tc("actions add action gact drop")
         case .sfq: try tc("qdisc add dev lo root sfq")
+        case .fqCodel: try tc("qdisc add dev lo root fq_codel")
         case .nftables:
             try Tool.run(
                 "nft",

@@ -8,7 +8,7 @@ import Testing
 @testable import TrafficControl
 
 /// What libvirt makes of `<bandwidth>`.
-private struct Bandwidth: Sendable {
+struct Bandwidth: Sendable {
     /// What the VM may send, in kilobytes of 1,000 a second: `<outbound average=…/>`.
     var from: Int
     /// What it may be sent.

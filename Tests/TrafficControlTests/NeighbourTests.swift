@@ -99,8 +99,8 @@ import Testing
         func tree(_ limits: Limits, guarded: Set<Mitigation.Direction>) -> WantedTree {
             WantedTree(
                 limits, port: port,
-                site: Site(hook: .clsact, ownsRoot: true, guarded: guarded), policer: policer,
-                hasNetem: true)
+                site: Site(hook: .clsact, root: RootSite(isOurs: true), guarded: guarded),
+                policer: policer, hasNetem: true)
         }
         let guarded = tree(Self.shape, guarded: [.from])
         #expect(guarded.ifbs.isEmpty)

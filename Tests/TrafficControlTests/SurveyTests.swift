@@ -156,7 +156,7 @@ import Testing
             let error = #expect(throws: TrafficControlError.self) {
                 try control.apply(victim, to: port)
             }
-            #expect(error?.description.contains("another's") == true)
+            #expect(error?.description.contains("another owner's") == true)
             let left = try Snapshot.settledDifference(from: before)
             #expect(left == [])
         }

@@ -222,6 +222,8 @@ struct ConfigurationReader {
     private func readControl(_ configuration: inout Configuration) {
         let hook = root.table("tc")
         hook.word("hook", into: &configuration.enforcement.hook)
+        hook.boolean(
+            "replace_foreign_root", into: &configuration.enforcement.replacesForeignRoot)
         hook.integer(
             "repairs_per_minute", into: &configuration.turn.repairsPerMinute, in: 1...600)
         let journal = root.table("journal")

@@ -20,9 +20,11 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         }
     }
 
-    /// Writes what is about to be changed, and what was there before us.
+    /// Writes what is about to be changed, and what was there before us; that is held, and so may be
+    /// replaced, only where the journal has it.
     private mutating func announce(_ asked: [Action], now: Instant) {
         var hasChanges = false
+        var untouched: [(ControlledPort, PortOrigin)] = []
         for action in asked {
             switch action {
             case .tell: continue
@@ -32,10 +34,14 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
                 guard limits != nil, let slot = table.slot(of: id.index), held[slot] == nil,
                     let port = watched(id)
                 else { continue }
-                hold(slot, origin: try? control.origin(of: port.controlled))
+                let origin = try? control.origin(of: port.controlled)
+                hold(slot, origin: origin)
+                if let origin { untouched.append((port.controlled, origin)) }
             }
         }
         if hasChanges { write(now: now) }
+        guard remembered == nil, !isJournalBroken else { return }
+        for (port, origin) in untouched { control.hold(origin, for: port) }
     }
 
     private mutating func carryOut(_ action: Action, now: Instant) {

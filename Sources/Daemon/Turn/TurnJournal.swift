@@ -78,6 +78,9 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         do throws(TrafficControlError) {
             let survey = try control.survey(ports, lane: engine.policy.lane, except: known)
             for each in survey.found { adopt(each, now: now) }
+            for name in survey.defaulted {
+                output.notes.append(.advised(name, Survey.defaultedSentence))
+            }
             hasSurveyed = survey.failed.isEmpty
             for (index, sentence) in survey.failed.sorted(by: { $0.key < $1.key }) {
                 output.notes.append(.surveyFailed("interface \(index): \(sentence)"))
@@ -122,6 +125,11 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         guard let slot = table.slot(of: record.index), let port = table.watched[slot],
             port.link.kind == record.kind, port.link.address == record.address
         else {
+            if table.slot(of: record.index) == nil, let origin = record.origin {
+                // No class claims it any more: ours is taken out by the survey.
+                let port = ControlledPort(index: record.index, name: record.name, mtu: 0)
+                control.hold(origin, for: port)
+            }
             if record.memory.incident?.wasMitigated == true { adoption.gone += 1 }
             keepStrikes(record.memory, of: record.name, record.address, now: now)
             return
@@ -137,11 +145,11 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     ) {
         guard let port = table.watched[slot] else { return }
         engine.restore(slot, memory, now: now)
+        if let origin { control.hold(origin, for: port.controlled) }
         let view = engine.view(slot)
         guard view.incident != nil, view.mode == .enforce,
             view.rung > .normal || memory.incident?.asked != nil
         else { return }
-        if let origin { control.hold(origin, for: port.controlled) }
         hold(slot, origin: origin, advisories: advisories)
         if view.rung > .normal { adoption.rungs[view.rung, default: 0] += 1 }
     }
