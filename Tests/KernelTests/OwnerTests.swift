@@ -28,7 +28,8 @@ import Testing
             let rogue = try stage.startWatched(vm: 1)
             let before = try Snapshot.settled()
             let flood = try rogue.flood(
-                Flood(to: Host.outside, packetsPerSecond: Stage.floodRate, duration: .seconds(60)))
+                Flood(
+                    to: Host.outside, packetsPerSecond: Stage.floodRate, duration: .seconds(300)))
             try stage.wait(for: "shape", of: rogue.name, within: .seconds(10))
             let held = try shape(of: rogue.name)
             var times: [Duration] = []

@@ -36,6 +36,8 @@ package struct HeldPort: Sendable {
     package var repairs: RepairBudget
     /// Nothing is put back before this.
     package var leftUntil: Instant?
+    /// When somebody began to change its traffic control, and when he last did.
+    private var change: (began: Instant, last: Instant)?
     /// Whether what the VM sends goes past its limits.
     package var bypass = BypassWatch()
     /// What of others is in the way of its limits, or its limits in theirs, as last told.
@@ -47,4 +49,24 @@ package struct HeldPort: Sendable {
         self.advisories = advisories
         self.repairs = repairs
     }
+
+    /// Somebody, maybe we, changed its traffic control.
+    package mutating func noteChange(at now: Instant) {
+        let isNew = change.map { now.since($0.last) >= Self.pause } ?? true
+        change = (isNew ? now : change?.began ?? now, now)
+    }
+
+    /// Whether whoever changes it may not have finished. Others set their limits in several steps
+    /// (libvirt: delete the ingress, make it, add a filter), and one of them fails over ours: each
+    /// step has this long (tc takes 100 ms where there are 2,000 interfaces), all of them that long.
+    package func isChanging(at now: Instant) -> Bool {
+        guard let change else { return false }
+        return now.since(change.last) < Self.pause && now.since(change.began) < Self.longestChange
+    }
+
+    /// What was changed last cannot wait: a redirect of ours leads nowhere.
+    package mutating func endChange() { change = nil }
+
+    private static var pause: Duration { .milliseconds(300) }
+    private static var longestChange: Duration { .milliseconds(1_500) }
 }

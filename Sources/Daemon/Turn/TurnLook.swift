@@ -24,15 +24,18 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     /// up: an ifb that fails here is looked at closely.
     private mutating func checkRedirects() {
         for (slot, port) in held where !port.redirects.isEmpty {
-            if port.redirects.contains(where: { !table.isSoundIFB($0) }) { disturbed.insert(slot) }
+            guard port.redirects.contains(where: { !table.isSoundIFB($0) }) else { continue }
+            disturbed.insert(slot)
+            held[slot]?.endChange()
         }
     }
 
-    /// As many as half a poll has time for; the others follow in the next turn.
+    /// As many as half a poll has time for; the others follow in the next turn, and those that
+    /// somebody is changing when he has finished.
     private mutating func repairDisturbed(now: Instant, clock: () -> Instant) {
         guard !disturbed.isEmpty else { return }
         let limit = now.advanced(by: engine.policy.pollInterval / 2)
-        var waiting = disturbed.sorted()
+        var waiting = disturbed.filter { held[$0]?.isChanging(at: now) != true }.sorted()
         while !waiting.isEmpty {
             let step = waiting.prefix(Self.lookedAtInAStep)
             waiting.removeFirst(step.count)
@@ -105,7 +108,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         }
         let slots = Array(unmeasured.suffix(Self.lookedAtInAStep))
         unmeasured.removeLast(slots.count)
-        repair(slots.filter { held[$0] != nil }, now: now)
+        repair(slots.filter { held[$0]?.isChanging(at: now) == false }, now: now)
         let links = table.ifbCounters
         for slot in slots where held[slot] != nil {
             guard let port = table.watched[slot] else { continue }

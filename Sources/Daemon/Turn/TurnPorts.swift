@@ -37,7 +37,9 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         case .gone(let index):
             disturb(index)
             vanish(index, now: now)
-        case .trafficControl(let index): disturb(index)
+        case .trafficControl(let index):
+            disturb(index)
+            if let slot = table.slot(of: index) { held[slot]?.noteChange(at: now) }
         case .all(let links):
             let present = Set(links.map(\.index))
             for index in table.indexes where !present.contains(index) { vanish(index, now: now) }
