@@ -7,8 +7,8 @@ TESTS := $(BUILD)/sluicePackageTests.xctest
 # What a bare Debian 12 with a Swift toolchain lacks: the toolchain's own libraries, the C libraries
 # of the package, and what the sandbox of the tests and the demo is made with.
 PACKAGES := ca-certificates g++ git iproute2 iputils-ping jq kmod libc6-dev libcurl4 libmnl-dev libncurses6 libnl-3-dev \
-	libnl-route-3-dev libsqlite3-0 libtomlplusplus-dev libxml2 nftables openvswitch-switch pkg-config systemd \
-	user-mode-linux
+	libnl-route-3-dev libsqlite3-0 libtomlplusplus-dev libvirt-clients libvirt-daemon libxml2 nftables \
+	openvswitch-switch pkg-config qemu-system-arm systemd user-mode-linux
 
 FUZZ_SECONDS := 60
 

@@ -89,6 +89,19 @@ int clab_tap_open(const char *name) {
     return fd;
 }
 
+int clab_tap_join(const char *name) {
+    struct ifreq request;
+    // TUNSETIFF makes an interface where there is none.
+    if (if_nametoindex(name) == 0 || !put_name(&request, name)) return -1;
+    int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return -1;
+    request.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE);
+    if (ioctl(fd, TUNSETIFF, &request) < 0) return fail(fd);
+    int header = sizeof(struct virtio_net_hdr);
+    if (ioctl(fd, TUNSETVNETHDRSZ, &header) < 0) return fail(fd);
+    return fd;
+}
+
 int clab_tap_set_offload(int fd, bool on) {
     unsigned int features = on ? TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN : 0;
     return ioctl(fd, TUNSETOFFLOAD, features);

@@ -61,6 +61,23 @@ public final class Station: Sendable {
         try tap.setUp(true)
     }
 
+    /// Stands in for the guest of a VM that another program started and never ran: joins its tap of
+    /// several queues as one more of them, and reads what the host sends to that one. The interface
+    /// is gone only when the other program has let it go too.
+    ///
+    /// - Throws: `LabError`; EINVAL where the tap has one queue only.
+    public init(joining name: String, endpoint: Endpoint) throws(LabError) {
+        let tap = try Tap(joining: name)
+        let received = Ledger(capacity: 1 << 17)
+        let pump = try Pump(tap, guest: nil, received: received)
+        self.name = name
+        index = tap.index
+        self.endpoint = endpoint
+        self.received = received
+        guest = nil
+        state = Mutex(State(tap: tap, pump: pump))
+    }
+
     deinit { close() }
 
     /// Its Ethernet address.

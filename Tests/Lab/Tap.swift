@@ -52,6 +52,15 @@ final class Tap: Sendable {
         try checked(clab_tap_set_offload(file.number, takesSegments), "set offloads of \(name)")
     }
 
+    /// Joins a tap that another program made with several queues, as one more of them. It lives as
+    /// long as any of its queues.
+    init(joining name: String) throws(LabError) {
+        self.name = name
+        file = try Descriptor(unsafe clab_tap_join(name), "join tap \(name)")
+        index = Int32(unsafe if_nametoindex(name))
+        try checked(clab_tap_set_offload(file.number, false), "set offloads of \(name)")
+    }
+
     /// Sets the link up or down (`ip link set NAME up`).
     func setUp(_ isUp: Bool) throws(LabError) {
         try checked(unsafe clab_link_set_up(name, isUp), "set \(name) \(isUp ? "up" : "down")")

@@ -18,4 +18,11 @@ extension Trait where Self == ConditionTrait {
             if: InstalledService.isPossible,
             "no systemd as the first process of a machine to throw away")
     }
+
+    /// Runs the test in the virtual kernel only: it covers folders of the machine.
+    public static var needsVirtualKernel: Self {
+        .enabled(
+            if: Program.environment("SLUICE_KERNEL") == "uml",
+            "covers folders of the machine: runs in the virtual kernel only")
+    }
 }

@@ -101,7 +101,9 @@ struct Life: ~Copyable {
         guard findings.problems.isEmpty else {
             throw LabError("read the journal", detail: findings.problems.joined(separator: "; "))
         }
-        let files = FileJournal(journal) { Program.write("\($0)\n") }
+        let files = FileJournal(journal) { error in
+            if let error { Program.write("\(error)\n") }
+        }
         turn = Turn(
             machine: PlayedHost(try KernelHost.open(), port: port.index),
             control: try KernelTrafficControl.open(TrafficControlSettings()),

@@ -22,6 +22,8 @@ int clab_enter_network_namespace(int fd);
 
 // A tap with IFF_NO_PI and IFF_VNET_HDR that lives as long as its descriptor; non-blocking.
 int clab_tap_open(const char *name);
+// One more queue of a tap with IFF_MULTI_QUEUE that is there, whose headers become virtio_net_hdr.
+int clab_tap_join(const char *name);
 // TUNSETOFFLOAD: whether the reader takes frames without checksum and larger than the MTU.
 int clab_tap_set_offload(int fd, bool on);
 int clab_link_set_up(const char *name, bool up);
