@@ -48,16 +48,24 @@ extension Engine {
 
     /// Limits of ours that were found in the kernel at start, and of which nothing is remembered: the
     /// port has the rung that they belong to, `shutDown` where the link is down by us; its dwell and
-    /// calm begin anew. No transition, so nothing is told. Ignored where the port has an incident.
+    /// calm begin anew. No transition, so nothing is told. An incident that is remembered without
+    /// limits (an alert, in a journal that could not be written since) goes on with them; ignored where
+    /// the port has limits already, or is about to.
     ///
     /// - Returns: false where it was ignored.
     @discardableResult
     public mutating func adopt(
         _ slot: Slot, _ limits: Limits, linkIsDown: Bool, now: Instant
     ) -> Bool {
-        guard slot >= 0, slot < records.count, let record = records[slot],
-            ladderIndex(slot) == nil
-        else { return false }
+        guard slot >= 0, slot < records.count, let record = records[slot] else { return false }
+        if let index = ladderIndex(slot) {
+            guard !ladders[index].isEngaged else { return false }
+            ladders[index].isEnforced = true
+            ladders[index].adopt(limits, linkIsDown: linkIsDown, rules: rules, now: now.nanoseconds)
+            lastIncident = max(lastIncident, limits.incident)
+            countBreaker(now: now.nanoseconds)
+            return ladders[index].rungs.highest > .normal
+        }
         var ladder = Ladder(
             slot: slot, incident: limits.incident, strikes: record.strikes, isEnforced: true)
         ladder.adopt(limits, linkIsDown: linkIsDown, rules: rules, now: now.nanoseconds)

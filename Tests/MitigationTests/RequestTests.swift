@@ -262,6 +262,30 @@ import Testing
         #expect(stage.rung(ids[5]) == .shutDown)
     }
 
+    @Test(
+        "Guards against limits that are found beside a remembered alert, and that nobody takes out")
+    func adoptBesideAlert() {
+        var policy = Stage.policy
+        policy.breakerMinimum = 0
+        policy.breakerShare = 0
+        let stage = Stage(policy)
+        let id = stage.add(1)
+        var memory = PortMemory()
+        memory.incident = IncidentMemory(number: 3)
+        memory.incident?.to.isAlarmed = true
+        guard let slot = stage.engine.slot(of: id) else { return #expect(Bool(false)) }
+        stage.engine.restore(slot, memory, now: stage.now)
+        let cap = Cap(
+            packets: PacketRate(perSecond: 500), bits: BitRate(bitsPerSecond: 1_000_000))
+        let limits = Limits(
+            rung: .police, incident: 3, from: Limit(cap: cap), to: nil, lane: policy.lane)
+        let isFirst = stage.engine.adopt(slot, limits, linkIsDown: false, now: stage.now)
+        #expect(isFirst && stage.rung(id) == .police && stage.view(id)?.limits == limits)
+        let isSecond = stage.engine.adopt(slot, limits, linkIsDown: false, now: stage.now)
+        #expect(!isSecond)
+        #expect(stage.release(id) && stage.rung(id) == .normal)
+    }
+
     @Test("Guards against an adopted quarter that is quartered again")
     func adoptTightened() {
         let stage = Stage(Stage.policy)
