@@ -111,7 +111,9 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         guard let slot = table.slot(of: index), let port = table.watched[slot] else { return }
         if engine.release(port.port.id, now: now, into: &actions) { carryOut(now: now) }
         let view = engine.view(slot)
-        guard view.rung == .normal, view.limits == nil || view.mode == .observe else {
+        // What was asked for and not confirmed may stand there, on normal too.
+        let isAsked = engine.memory(slot, now: now)?.incident?.asked != nil
+        guard view.rung == .normal, !isAsked, view.limits == nil || view.mode == .observe else {
             leaving.insert(index)
             return
         }
