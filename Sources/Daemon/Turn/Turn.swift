@@ -113,7 +113,7 @@ package struct Turn<
         engine.finishPoll(now: decided, into: &actions)
         carryOut(now: decided)
         look(now: decided, clock: clock)
-        for index in leaving { leave(index, now: decided) }
+        for index in leaving.sorted() { leave(index, now: decided) }
         polls += 1
         commit(now: decided)
     }

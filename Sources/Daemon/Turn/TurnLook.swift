@@ -104,7 +104,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         if unmeasured.isEmpty {
             if let last = measuredAt, now.since(last) < Self.measureInterval { return }
             measuredAt = now
-            unmeasured = held.keys.filter { engine.view($0).limits != nil }
+            unmeasured = held.keys.filter { engine.view($0).limits != nil }.sorted()
         }
         let slots = Array(unmeasured.suffix(Self.lookedAtInAStep))
         unmeasured.removeLast(slots.count)
