@@ -33,6 +33,14 @@ public struct Engine: Sendable {
     public private(set) var breaker: Event.BreakerCause?
 
     private(set) var rules: Rules
+    /// The cloudspaces that have ports here, and their numbers in ascending order.
+    var cloudspaces: [UInt32: Cloudspace] = [:]
+    var cloudspaceOrder: [UInt32] = []
+    var netids: [Slot: UInt32] = [:]
+    /// The latest counters of the routers' ports.
+    var histories: [CounterHistory] = []
+    /// A limit began or ended, or a port came or went.
+    var companionsAreStale = false
     private let startedAt: UInt64
     /// The poll that samples belong to now.
     private(set) var poll: UInt32 = 1
@@ -78,6 +86,7 @@ public struct Engine: Sendable {
             guard let port = records[slot]?.port else { continue }
             meters[slot].markSet = markSet(of: port)
             records[slot]?.ceiling = rules.ceiling(of: port)
+            join(slot, port)
         }
         countBreaker(now: now.nanoseconds)
     }
@@ -94,6 +103,7 @@ public struct Engine: Sendable {
             records[slot]?.port = port
             records[slot]?.ceiling = rules.ceiling(of: port)
             meters[slot].markSet = markSet(of: port)
+            join(slot, port)
             return slot
         }
         let record = Record(port: port, ceiling: rules.ceiling(of: port))
@@ -113,6 +123,7 @@ public struct Engine: Sendable {
             isLive.append(true)
         }
         slotOf[port.id] = slot
+        join(slot, port)
         if tripped.capacity < records.count { tripped.reserveCapacity(records.count * 2) }
         return slot
     }
@@ -125,6 +136,7 @@ public struct Engine: Sendable {
             tell(.vanished(ladders[index].rungs.highest), index, nil, now, into: &actions)
             removeLadder(index)
         }
+        leave(slot)
         records[slot] = nil
         meters[slot] = LoadMeter(markSet: 0, poll: poll)
         isLive[slot] = false
@@ -170,10 +182,13 @@ public struct Engine: Sendable {
     /// nothing and allocates nothing.
     public mutating func finishPoll(now: Instant, into actions: inout [Action]) {
         polledAt = now.nanoseconds
+        keepHistories()
+        watchGroups()
         if !tripped.isEmpty {
             if !isGrace { for slot in tripped { openLadder(slot) } }
             tripped.removeAll(keepingCapacity: true)
         }
+        callCompanions()
         countBreaker(now: polledAt)
         var index = 0
         while index < ladders.count {
@@ -201,6 +216,7 @@ public struct Engine: Sendable {
         }
         decide(index, fromReading, now: now, into: &actions)
         decide(index, toReading, now: now, into: &actions)
+        ladders[index].groupTrip = nil
     }
 
     /// What one direction wants is told, asked for, or held back.
@@ -223,7 +239,13 @@ public struct Engine: Sendable {
                         return
                     }
                     gate.grant(
-                        isFirst: !ladders[index].isEngaged, isShutDown: rung == .shutDown)
+                        isFirst: !ladders[index].isEngaged && !ladders[index].isCompanion,
+                        isShutDown: rung == .shutDown)
+                }
+                if direction == .from, ladders[index].from.rung == .normal, let trip = reading.trip
+                {
+                    ladders[index].path = path(
+                        of: ladders[index].slot, load: trip.load, since: trip.start)
                 }
                 let request = ladders[index].ask(
                     direction, rung, cap: cap, reason: reason, rules: rules, lane: policy.lane)
@@ -250,34 +272,49 @@ public struct Engine: Sendable {
     // MARK: Ladders
 
     /// Nothing trips in the grace after start.
-    private var isGrace: Bool { polledAt.minusSaturating(startedAt) < rules.grace }
+    var isGrace: Bool { polledAt.minusSaturating(startedAt) < rules.grace }
 
     func ladderIndex(_ slot: Slot) -> Int? {
         guard slot >= 0, slot < meters.count, meters[slot].ladder >= 0 else { return nil }
         return Int(meters[slot].ladder)
     }
 
-    /// A new incident. Within the forgiveness of the last release it is a relapse.
+    /// A new incident of a port that tripped on its own.
     private mutating func openLadder(_ slot: Slot) {
-        guard let record = records[slot], meters[slot].ladder < 0,
+        guard meters[slot].ladder < 0,
             meters[slot].rule(.from, poll: poll, rules: rules) != nil
                 || meters[slot].rule(.to, poll: poll, rules: rules) != nil
         else { return }
+        openLadder(slot, incident: nil)
+    }
+
+    /// A port's part of its cloudspace's incident: a new one, where there is no `incident` yet.
+    mutating func openLadder(_ slot: Slot, groupTrip: Trip, incident: UInt32?) -> UInt32 {
+        if meters[slot].ladder < 0 { openLadder(slot, incident: incident) }
+        guard let index = ladderIndex(slot) else { return incident ?? lastIncident }
+        ladders[index].groupTrip = groupTrip
+        return incident ?? ladders[index].incident
+    }
+
+    /// Within the forgiveness of the last release it is a relapse.
+    private mutating func openLadder(_ slot: Slot, incident: UInt32?) {
+        guard let record = records[slot] else { return }
         var strikes: UInt8 = 0
         if let until = record.relapseUntil, polledAt <= until {
             strikes = record.strikes == .max ? .max : record.strikes + 1
         }
-        lastIncident = lastIncident == .max ? 1 : lastIncident + 1
+        if incident == nil { lastIncident = lastIncident == .max ? 1 : lastIncident + 1 }
         meters[slot].ladder = Int32(ladders.count)
         ladders.append(
             Ladder(
-                slot: slot, incident: lastIncident, strikes: strikes,
+                slot: slot, incident: incident ?? lastIncident, strikes: strikes,
                 isEnforced: !rules.isObserving))
     }
 
     /// The incident is over.
     mutating func removeLadder(_ index: Int) {
         let ladder = ladders[index]
+        if ladder.path != nil { companionsAreStale = true }
         meters[ladder.slot].ladder = -1
         if ladder.wasMitigated {
             records[ladder.slot]?.strikes = ladder.strikes
@@ -293,7 +330,7 @@ public struct Engine: Sendable {
         var engaged = 0
         var shuttingDown = 0
         for index in ladders.indices {
-            engaged += ladders[index].isEngaged ? 1 : 0
+            engaged += ladders[index].isEngaged && !ladders[index].isCompanion ? 1 : 0
             shuttingDown += ladders[index].isShuttingDown ? 1 : 0
         }
         gate.count(engaged: engaged, shuttingDown: shuttingDown, now: now)
@@ -317,12 +354,17 @@ public struct Engine: Sendable {
             reading.isFlooding = ladders[index].isFlooding(
                 packets: packets, bytes: bytes, rules: rules, now: polledAt)
         }
+        if direction == .from, ladders[index].isGroup, reading.isLow, let netid = netids[slot] {
+            reading.isLow = cloudspaces[netid]?.group.isLow ?? true
+        }
         if !isGrace, ladders[index][direction].rung == .normal,
             let rule = meters[slot].rule(direction, poll: poll, rules: rules)
         {
             reading.trip = Trip(
                 rule, direction, meter: meters[slot], since: runs[slot][direction].start,
                 marks: marks, rules: rules, mtu: records[slot]?.port.mtu ?? 0)
+        } else if direction == .from, ladders[index].from.rung == .normal {
+            reading.trip = ladders[index].groupTrip
         }
         return reading
     }

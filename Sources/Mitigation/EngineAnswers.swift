@@ -40,6 +40,7 @@ extension Engine {
     ) -> Bool {
         guard let slot = slotOf[id], let index = ladderIndex(slot), ladders[index].isEngaged
         else { return false }
+        if ladders[index].to.called != nil { excuseCompanion(at: slot) }
         goOnReleasing(index, now: now, into: &actions)
         if ladders[index].isOver { removeLadder(index) }
         countBreaker(now: now.nanoseconds)
@@ -99,6 +100,13 @@ extension Engine {
             gate.shutDown(now: now.nanoseconds)
         }
         tellMoves(index, from: former, reason, now, into: &actions)
+        if (former.from == .normal) != (rungs.from == .normal) {
+            companionsAreStale = true
+            ladders[index].isGroup = reason.rule == .group
+            if let path = ladders[index].path, rungs.from > .normal {
+                tell(.path(path), index, nil, now, into: &actions)
+            }
+        }
         if isRelease, rungs.highest == .normal { meters[ladders[index].slot].forgive() }
     }
 
@@ -120,6 +128,7 @@ extension Engine {
         _ index: Int, now: Instant, into actions: inout [Action]
     ) {
         let former = ladders[index].forget()
+        companionsAreStale = true
         let reason = Reason(rule: .operator, direction: .from, measured: .zero, against: .zero)
         tellMoves(index, from: former, reason, mode: .observe, now, into: &actions)
     }

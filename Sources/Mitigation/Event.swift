@@ -40,6 +40,10 @@ public struct Reason: Hashable, Sendable {
         case probe
         /// An operator's word.
         case `operator`
+        /// The VMs of a cloudspace were over its mark together.
+        case group
+        /// Limited, or no longer, along with the VMs whose flood it carries.
+        case companion
     }
 
     /// The rule that fired.
@@ -76,6 +80,8 @@ public struct Event: Hashable, Sendable {
         case refused(Rung, String)
         /// The rung could not be confirmed.
         case unknown(Rung, String)
+        /// A VM's port is limited; this is the way that its flood takes over the host.
+        case path(FloodPath)
         /// A mitigated port vanished; the incident is over.
         case vanished(Rung)
     }

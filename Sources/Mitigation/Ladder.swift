@@ -32,6 +32,8 @@ struct Ladder: Sendable {
         /// The rungs once it is done.
         let target: Rungs
         let reason: Reason
+        /// What others call for, once it is done.
+        let called: Cap?
         /// Asked by an operator's release.
         let isRelease: Bool
         /// Asked after a restart, of what should stand: the clocks go on over it.
@@ -51,6 +53,12 @@ struct Ladder: Sendable {
 
     let slot: Int
     let incident: UInt32
+    /// The way that the flood takes, as its trip was measured.
+    var path: FloodPath?
+    /// It tripped together with other VMs of its cloudspace: it is not calm before all of them are.
+    var isGroup = false
+    /// Its part of its cloudspace's trip, in this poll.
+    var groupTrip: Trip?
     /// Relapses: each doubles `calm`.
     private(set) var strikes: UInt8
     /// The rungs are in the kernel; false: they would be, in observe mode.
@@ -107,6 +115,11 @@ struct Ladder: Sendable {
     /// What the kernel holds is not known.
     var isUncertain: Bool { limitsAreUncertain || linkIsUncertain }
 
+    /// It is limited on account of others alone.
+    var isCompanion: Bool {
+        from.rung == .normal && to.rung <= .police && (to.called != nil || to.rung == .police)
+    }
+
     /// A shutdown is asked for.
     var isShuttingDown: Bool {
         if let request, request.target.from == .shutDown { return from.rung != .shutDown }
@@ -134,6 +147,9 @@ struct Ladder: Sendable {
         case .to: to.decide(reading, bounds, rules: rules, now: now)
         }
     }
+
+    /// What others call for on the way to the VM; nil: nobody calls any more.
+    mutating func call(_ cap: Cap?) { to.called = cap }
 
     /// Delivered counters were read.
     mutating func deliver(
@@ -200,6 +216,7 @@ struct Ladder: Sendable {
         case .limits(let limits):
             installed = limits
             limitsAreUncertain = false
+            to.calledInForce = done.called
         case .link:
             linkIsUncertain = false
         }
@@ -228,6 +245,10 @@ struct Ladder: Sendable {
         if refused.isRelease || rungs.highest == .normal { isReleasing = false }
         var isNew = false
         if refused.target == rungs {
+            // What others call for is not asked for in each poll.
+            if refused.called != to.calledInForce {
+                isNew = to.refuse(to.rung, rules: rules, now: now)
+            }
             restoreAt = now.plusSaturating(Self.backOff(restoreRefusals, limit: 60))
             restoreRefusals = min(restoreRefusals + 1, 6)
         }
@@ -294,6 +315,8 @@ struct Ladder: Sendable {
         wasMitigated = memory.wasMitigated
         isWatched = memory.isWatched
         isReleasing = memory.isReleasing
+        path = memory.path
+        isGroup = memory.isGroup
         guard isEnforced, rungs.highest > .normal || memory.asked != nil else { return }
         isRestored = true
         limitsAreUncertain = true
@@ -308,6 +331,8 @@ struct Ladder: Sendable {
         memory.wasMitigated = wasMitigated
         memory.isWatched = isWatched
         memory.isReleasing = isReleasing
+        memory.path = path
+        memory.isGroup = isGroup
         memory.linkIsUncertain = linkIsUncertain
         if let request, case .link = request.change { memory.linkIsUncertain = true }
         memory.asked = request.map { [$0.target.from, $0.target.to] }
@@ -406,7 +431,8 @@ struct Ladder: Sendable {
             ? .link(isDown: target.from == .shutDown)
             : .limits(limits(on: target, rules: rules, lane: lane))
         let asked = Request(
-            change: change, target: target, reason: reason, isRelease: isRelease)
+            change: change, target: target, reason: reason, called: to.called,
+            isRelease: isRelease)
         request = asked
         return asked
     }
@@ -415,8 +441,8 @@ struct Ladder: Sendable {
         let change: Request.Change =
             linkIsUncertain ? .link(isDown: from.rung == .shutDown) : .limits(installed)
         let asked = Request(
-            change: change, target: rungs, reason: reason, isRelease: isRelease,
-            keepsClocks: isRestored)
+            change: change, target: rungs, reason: reason, called: to.calledInForce,
+            isRelease: isRelease, keepsClocks: isRestored)
         request = asked
         return asked
     }
@@ -424,10 +450,13 @@ struct Ladder: Sendable {
     private mutating func enter(_ target: Rungs, now: UInt64) {
         deliveredFrom = DeliveredMeter()
         deliveredTo = DeliveredMeter()
-        if target.highest > .normal { wasMitigated = true }
+        if target.from > .normal || target.to > .police { wasMitigated = true }
         var isRelapse = false
         if target.from != from.rung { isRelapse = from.enter(target.from, now: now) }
-        if target.to != to.rung { isRelapse = to.enter(target.to, now: now) || isRelapse }
+        if target.to != to.rung {
+            let isOwn = target.to == .shape
+            isRelapse = to.enter(target.to, now: now) && isOwn || isRelapse
+        }
         if isRelapse, strikes < .max { strikes += 1 }
     }
 
@@ -449,6 +478,11 @@ struct Ladder: Sendable {
             received = Limit(
                 cap: received.map { $0.cap.tighter(to.cap) } ?? to.cap,
                 delay: received?.delay ?? rules.delay)
+        }
+        // A companion is policed on account of its callers, beside whatever is its own.
+        if target.to > .normal, let called = to.called {
+            received = Limit(
+                cap: received.map { $0.cap.tighter(called) } ?? called, delay: received?.delay)
         }
         return Limits(
             rung: min(target.highest, .tighten), incident: incident, from: sent, to: received,

@@ -7,10 +7,11 @@
 /// The offered loads of one port, and which of the last 64 polls were over its marks.
 struct LoadMeter: Sendable {
     /// Packets and bytes from the VM, packets and bytes to it.
-    private var counters = SIMD4<UInt64>.zero
+    private(set) var counters = SIMD4<UInt64>.zero
     /// Of the latest sample, a second; nothing where that was void.
     private(set) var rates = SIMD4<Double>.zero
-    private var at: UInt64 = 0
+    /// When the latest sample was read.
+    private(set) var at: UInt64 = 0
     /// The time that the latest sample measures, in nanoseconds; zero: it was void.
     private var elapsed: UInt64 = 0
     /// Bit 0 is the latest sample's poll, bit 1 the poll before it.
@@ -118,6 +119,15 @@ struct LoadMeter: Sendable {
             counters[lane + 1].minusSaturating(baseline.bytes),
             at.minusSaturating(baseline.at)
         )
+    }
+
+    /// What the VM had sent before the latest sample, as that sample's rates say.
+    var former: Baseline {
+        let seconds = Double(elapsed) / 1_000_000_000
+        return Baseline(
+            packets: counters.x.minusSaturating(UInt64(saturating: rates.x * seconds)),
+            bytes: counters.y.minusSaturating(UInt64(saturating: rates.y * seconds)),
+            at: at.minusSaturating(elapsed), poll: poll)
     }
 
     /// Forgets which polls were over the mark.

@@ -13,6 +13,8 @@ public struct TrackMemory: Hashable, Codable, Sendable {
     public var since = Instant(nanoseconds: 0)
     /// What a policed or shaped port may send: the incident's calibration.
     public var cap = Cap.zero
+    /// What others call for here, as a companion of theirs.
+    public var called: Cap?
     /// An alert is on.
     public var isAlarmed = false
     /// Nanoseconds of valid samples for which the load has been low.
@@ -69,6 +71,10 @@ public struct IncidentMemory: Hashable, Codable, Sendable {
     public var asked: [Rung]?
     /// What traffic control held as it was confirmed last; nil: nothing of ours.
     public var limits: Limits?
+    /// The way of the flood.
+    public var path: FloodPath?
+    /// It tripped together with other VMs.
+    public var isGroup = false
     /// What the VM sends.
     public var from = TrackMemory()
     /// What is sent to the VM.
@@ -84,7 +90,8 @@ public struct IncidentMemory: Hashable, Codable, Sendable {
     /// let something pass. What is not sound is not restored: it would cut a machine off, or protect
     /// nobody.
     public var isSound: Bool {
-        guard to.rung == .normal || to.rung == .shape else { return false }
+        guard to.rung <= .shape, to.rung != .police || to.called != nil else { return false }
+        if let called = to.called, !called.letsPass { return false }
         for track in [from, to] where track.rung > .normal {
             guard track.cap.letsPass else { return false }
         }

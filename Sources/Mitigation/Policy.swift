@@ -119,6 +119,14 @@ public struct Policy: Hashable, Sendable {
     /// No more climbing after this many shutdowns within an hour.
     public var breakerShutdowns: Int = 3
 
+    /// The router or the VTEP that a VM's flood goes through is limited along with the VM.
+    public var companions = true
+    /// A router sends roughly what a VM sends where it is this much more or less at most: 0.25.
+    public var pathTolerance: Double = 0.25
+    /// At or over this, the VMs of one cloudspace on this host are a flood together; without packets
+    /// and bits they are not looked at together.
+    public var groupMark = Mark()
+
     /// The marks of each class; a class without marks is watched and never limited.
     public var marks: [PortClass: Marks] = [:]
     /// The marks of single ports, by name; they replace the class's.

@@ -20,8 +20,12 @@ public struct PortView: Hashable, Sendable {
     public var rung: Rung
     /// The rung of what the VM sends.
     public var fromRung: Rung
-    /// The rung of what is sent to the VM: normal or shape.
+    /// The rung of what is sent to the VM: normal, police (as a companion) or shape.
     public var toRung: Rung
+    /// The way that its flood takes over this host; nil where that is not known.
+    public var path: FloodPath?
+    /// The VMs along with which it is limited.
+    public var limitedFor: [PortName] = []
     /// When `rung` was reached; nil on normal.
     public var since: Instant?
     /// The incident's number; nil where there is none.
@@ -101,6 +105,8 @@ extension Engine {
         view.deliveredFrom = ladder.delivered(.from, at: polledAt, rules: rules).map(Self.cap)
         view.deliveredTo = ladder.delivered(.to, at: polledAt, rules: rules).map(Self.cap)
         view.limits = ladder.installed
+        view.path = ladder.path
+        if ladder.to.calledInForce != nil { view.limitedFor = callers(of: ladder.slot) }
         view.strikes = ladder.strikes
         view.calm = .nanoseconds(leader.calm)
         view.calmNeeded = .nanoseconds(rules.calmNeeded(strikes: ladder.strikes))
@@ -136,6 +142,9 @@ extension Engine {
                     rung: .tighten, direction: .from, rule: .probe,
                     at: Instant(nanoseconds: max($0, polledAt)))
             }
+        case .police where direction == .to:
+            // It ends with its callers.
+            return nil
         case .police, .shape, .tighten:
             let lower = Rung(rawValue: track.rung.rawValue - 1) ?? .normal
             let bounds = bounds(index, direction)

@@ -47,6 +47,10 @@ struct Rules: Sendable {
     let forgiveness: UInt64
     let victim: VictimResponse
 
+    let pathTolerance: Double
+    /// Packets and bytes a second of a cloudspace's VMs together; nil: they are not summed.
+    let groupMark: SIMD2<Double>?
+
     init(_ policy: Policy) {
         isObserving = policy.mode == .observe
         interval = min(max(policy.pollInterval.wholeNanoseconds, 1_000_000), 60 * .second)
@@ -79,6 +83,10 @@ struct Rules: Sendable {
         calmLimit = policy.calmLimit.wholeNanoseconds
         forgiveness = policy.forgiveness.wholeNanoseconds
         victim = policy.victim
+
+        pathTolerance = Self.finite(policy.pathTolerance, 0...1, or: 0.25)
+        let sum = MarkSet(Marks(from: policy.groupMark), lowShare: 1).high.lowHalf
+        groupMark = any(sum .< .infinity) ? sum : nil
     }
 
     /// The least time on `rung` before the next one, in nanoseconds.

@@ -70,6 +70,10 @@ struct Track: Sendable {
     private(set) var since: UInt64 = 0
     /// What a policed or shaped port may send; frozen for the incident.
     var cap = Cap.zero
+    /// What a companion's callers may send together; nil: nobody calls. Only to the VM.
+    var called: Cap?
+    /// The same, as the kernel holds it.
+    var calledInForce: Cap?
     /// An alert is on.
     var isAlarmed: Bool
     /// How long the load has been low, in nanoseconds of valid samples.
@@ -93,6 +97,8 @@ struct Track: Sendable {
         rung = memory.rung
         since = min(memory.since.nanoseconds, now)
         cap = memory.cap
+        called = memory.called
+        calledInForce = memory.called
         isAlarmed = memory.isAlarmed
         calm = memory.calm
         hasSteppedDown = memory.hasSteppedDown
@@ -105,6 +111,7 @@ struct Track: Sendable {
         memory.rung = rung
         memory.since = Instant(nanoseconds: since)
         memory.cap = cap
+        memory.called = calledInForce
         memory.isAlarmed = isAlarmed
         memory.calm = calm
         memory.hasSteppedDown = hasSteppedDown
@@ -114,7 +121,7 @@ struct Track: Sendable {
 
     /// Nothing is left of an incident.
     var isIdle: Bool {
-        rung == .normal && !isAlarmed && toldHeld.isEmpty && toldRefused.isEmpty
+        rung == .normal && called == nil && !isAlarmed && toldHeld.isEmpty && toldRefused.isEmpty
             && toldUnknown.isEmpty
     }
 
@@ -131,12 +138,16 @@ struct Track: Sendable {
         switch rung {
         case .normal: return decideOnNormal(reading, bounds, rules: rules, now: now)
         case .shutDown: return decideShutDown(rules: rules, now: now)
+        case .police where bounds.first == .shape:
+            return decideOnNormal(reading, bounds, rules: rules, now: now)
         case .police, .shape, .tighten: break
         }
+        if let step = decideCalled(now: now) { return step }
         if isCalm(reading, bounds) {
             let lower = Rung(rawValue: rung.rawValue - 1) ?? .normal
+            let foot: Rung = called == nil ? .normal : .police
             return .move(
-                to: lower < bounds.first ? .normal : lower, calmReason(reading, rules), cap: nil)
+                to: lower < bounds.first ? foot : lower, calmReason(reading, rules), cap: called)
         }
         return decideClimb(bounds, rules: rules, now: now)
     }
@@ -146,13 +157,26 @@ struct Track: Sendable {
     ) -> Step? {
         if let trip = reading.trip {
             if bounds.alarms, !isAlarmed { return .alarm(true, trip.reason) }
-            guard bounds.first <= bounds.ceiling, now >= retryAt else { return nil }
-            return .move(to: bounds.first, trip.reason, cap: trip.cap)
+            if bounds.first <= bounds.ceiling, now >= retryAt {
+                return .move(to: bounds.first, trip.reason, cap: trip.cap)
+            }
         }
-        guard isCalm(reading, bounds) else { return nil }
+        if let step = decideCalled(now: now) { return step }
+        guard reading.trip == nil, isCalm(reading, bounds) else { return nil }
         // The flood went by itself.
         forgetTold()
         return isAlarmed ? .alarm(false, calmReason(reading, rules)) : nil
+    }
+
+    /// Whether others call for a limit here that the kernel does not hold yet, or no longer call.
+    private func decideCalled(now: UInt64) -> Step? {
+        guard called != calledInForce, now >= retryAt else { return nil }
+        let reason = Reason(
+            rule: .companion, direction: .to, measured: .zero, against: called ?? .zero)
+        let isOwn = rung >= .shape
+        return .move(
+            to: isOwn ? rung : called == nil ? .normal : .police, reason,
+            cap: isOwn ? nil : called)
     }
 
     private func decideShutDown(rules: Rules, now: UInt64) -> Step? {

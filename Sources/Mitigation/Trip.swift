@@ -7,6 +7,9 @@ struct Trip: Sendable {
     let reason: Reason
     /// What a policed or shaped port may send.
     let cap: Cap
+    /// What was measured, and when that began.
+    let load: Cap
+    let start: UInt64
 
     /// The trip of `direction` by `rule` in the latest sample of `meter`, whose polls over the mark
     /// began with `baseline`.
@@ -19,6 +22,8 @@ struct Trip: Sendable {
         let measured = Cap(
             packetsPerSecond: Double(grown.packets) / seconds,
             bytesPerSecond: Double(grown.bytes) / seconds)
+        load = measured
+        start = baseline.at
         let mark = marks.mark(direction)
         reason = Reason(
             rule: rule, direction: direction, measured: measured,
@@ -30,6 +35,23 @@ struct Trip: Sendable {
         cap = Self.cap(
             averageBytes: Self.average(packets: grown.packets, bytes: grown.bytes, mtu: mtu),
             mark: mark, bitsTripped: bitsTripped, rules: rules)
+    }
+
+    /// One VM's part of a trip of its cloudspace, whose polls over the mark began with `baseline`.
+    init(
+        _ reason: Reason, meter: LoadMeter, since baseline: Baseline, marks: MarkSet,
+        bitsTripped: Bool, rules: Rules, mtu: UInt32
+    ) {
+        let grown = meter.grown(.from, since: baseline)
+        let seconds = Double(max(grown.time, 1)) / 1_000_000_000
+        self.reason = reason
+        load = Cap(
+            packetsPerSecond: Double(grown.packets) / seconds,
+            bytesPerSecond: Double(grown.bytes) / seconds)
+        start = baseline.at
+        cap = Self.cap(
+            averageBytes: Self.average(packets: grown.packets, bytes: grown.bytes, mtu: mtu),
+            mark: marks.mark(.from), bitsTripped: bitsTripped, rules: rules)
     }
 
     /// Bytes per packet with the Ethernet header, in [64, MTU + 18]. A 64 KB segmented frame counts

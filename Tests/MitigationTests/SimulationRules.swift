@@ -236,6 +236,8 @@ extension Simulation {
             takeOnce("unknown \(rung)", event, place)
         case .vanished:
             fail("told that it vanished", port)
+        case .path:
+            fail("a path of a port without a cloudspace", port)
         }
     }
 

@@ -69,13 +69,13 @@ final class Stage {
     /// A port whose first poll has made its baseline.
     func add(
         _ index: Int32, _ portClass: PortClass = .vm, name: String? = nil, generation: UInt32 = 1,
-        mtu: UInt32 = 1500, carriesDefaultRoute: Bool = false
+        netid: UInt32? = nil, mtu: UInt32 = 1500, carriesDefaultRoute: Bool = false
     ) -> PortID {
         let id = PortID(index: index, generation: generation)
         engine.appear(
             Port(
-                id: id, name: PortName(name ?? "port\(index)"), portClass: portClass, mtu: mtu,
-                carriesDefaultRoute: carriesDefaultRoute), now: now)
+                id: id, name: PortName(name ?? "port\(index)"), portClass: portClass,
+                netid: netid, mtu: mtu, carriesDefaultRoute: carriesDefaultRoute), now: now)
         loads[id] = Load.quiet
         counters[id] = Counters()
         poll()

@@ -307,7 +307,7 @@ extension Event {
         switch kind {
         case .moved(let from, let to): to > from
         case .victim(let isOn), .watched(let isOn): isOn
-        case .held, .refused, .unknown, .vanished: false
+        case .held, .refused, .unknown, .vanished, .path: false
         }
     }
 }

@@ -31,6 +31,7 @@ package struct AlertLine: Hashable, Codable, Sendable {
         case .refused(let rung, let sentence), .unknown(let rung, let sentence):
             fields += [("rung", "\(rung)"), ("kernel", sentence)]
         case .vanished(let rung): fields += [("rung", "\(rung)")]
+        case .path(let path): fields += Self.fields(of: path)
         case .victim, .watched: break
         }
         if let reason = event.reason { fields += Self.fields(of: reason) }
@@ -85,6 +86,15 @@ package struct AlertLine: Hashable, Codable, Sendable {
             ])
     }
 
+    /// The way with each port's share, and who is limited along with the VM.
+    private static func fields(of path: FloodPath) -> [(key: String, value: String?)] {
+        let shares = path.legs.map { "\($0.name):\($0.load.packets.perSecond)pps" }
+        return [
+            ("path", path.description), ("shares", shares.joined(separator: ",")),
+            ("companion", path.companion.map { "\($0)" }),
+        ]
+    }
+
     private static func fields(of reason: Reason) -> [(key: String, value: String?)] {
         func rates(_ cap: Cap, _ prefix: String) -> [(key: String, value: String?)] {
             [
@@ -124,6 +134,7 @@ extension Event {
         case .refused: "refused"
         case .unknown: "unknown"
         case .vanished: "vanished"
+        case .path: "path"
         }
     }
 
@@ -134,7 +145,7 @@ extension Event {
         case .held: .alert
         case .refused, .unknown: .error
         case .victim(let isOn), .watched(let isOn): isOn ? .warning : .notice
-        case .vanished: .notice
+        case .vanished, .path: .notice
         }
     }
 }
