@@ -34,6 +34,20 @@ public struct Loads: Codable, Hashable, Sendable {
     }
 }
 
+/// One port on a flood's way over the host.
+public struct PathLeg: Codable, Hashable, Sendable {
+    /// The interface's name, escaped.
+    public var port: String
+    /// What it carried of the flood, or beside it, when that tripped.
+    public var load: Load
+
+    /// A port with its share.
+    public init(port: String, load: Load) {
+        self.port = port
+        self.load = load
+    }
+}
+
 /// One watched port.
 public struct PortStatus: Codable, Hashable, Sendable {
     /// The interface's name, escaped.
@@ -42,6 +56,8 @@ public struct PortStatus: Codable, Hashable, Sendable {
     public var index: Int32
     /// `vm`, `router`, `vtep` or `backend`.
     public var portClass: String
+    /// The name pattern by which its class claims it: `vm-<num>-<netid>`.
+    public var pattern: String
     /// The cloudspace, four hexadecimal digits or more.
     public var netid: String?
     /// `normal`, `police`, `shape`, `tighten` or `shutdown`.
@@ -69,10 +85,17 @@ public struct PortStatus: Codable, Hashable, Sendable {
     public var problem: String?
     /// What of other owners makes its limits ineffective or is skipped by them, a sentence each.
     public var advisories: [String]
+    /// The way of its flood, this port first; nil where it has none, or is alone in its cloudspace.
+    public var path: [PathLeg]?
+    /// The port that is limited along with this one.
+    public var companion: String?
+    /// The ports on whose account this one is limited.
+    public var limitedFor: [String]
 
     enum CodingKeys: String, CodingKey {
         case name, index, netid, rung, incident, offered, delivered, lane, cap, enforcement, problem
-        case advisories
+        case advisories, path, companion, pattern
+        case limitedFor = "limited_for"
         case portClass = "class"
         case onRungSeconds = "on_rung_seconds"
         case isVictim = "victim"
@@ -81,14 +104,17 @@ public struct PortStatus: Codable, Hashable, Sendable {
 
     /// One watched port in its present state.
     public init(
-        name: String, index: Int32, portClass: String, netid: String?, rung: String,
+        name: String, index: Int32, portClass: String, pattern: String, netid: String?,
+        rung: String,
         onRungSeconds: Double?, incident: UInt32?, isVictim: Bool, offered: Loads,
         delivered: Loads?, lane: Loads?, cap: Loads?, delayMilliseconds: Double?,
-        enforcement: String?, problem: String?, advisories: [String] = []
+        enforcement: String?, problem: String?, advisories: [String] = [],
+        path: [PathLeg]? = nil, companion: String? = nil, limitedFor: [String] = []
     ) {
         self.name = name
         self.index = index
         self.portClass = portClass
+        self.pattern = pattern
         self.netid = netid
         self.rung = rung
         self.onRungSeconds = onRungSeconds
@@ -102,6 +128,9 @@ public struct PortStatus: Codable, Hashable, Sendable {
         self.enforcement = enforcement
         self.problem = problem
         self.advisories = advisories
+        self.path = path
+        self.companion = companion
+        self.limitedFor = limitedFor
     }
 }
 

@@ -13,8 +13,33 @@ enum StatusReport {
         }
         let ports = status.ports.filter { all || isNotable($0) }
         if !ports.isEmpty { lines += table(ports) }
-        for port in ports { lines += port.advisories.map { "\(port.name): \($0)" } }
+        for port in ports { lines += remarks(on: port).map { "\(port.name): \($0)" } }
         return lines.map(Terminal.printable)
+    }
+
+    /// The way of its flood, on whose account it is limited, and what is in the way of its limits.
+    private static func remarks(on port: PortStatus) -> [String] {
+        var remarks: [String] = []
+        if let path = port.path, path.count > 1 {
+            let legs = path.map { "\($0.port) (\(packets($0.load.packetsPerSecond)))" }
+            let companion = port.companion.map { "; \($0) is limited along" } ?? ""
+            remarks.append("its flood went " + legs.joined(separator: " -> ") + companion)
+        }
+        if !port.limitedFor.isEmpty {
+            remarks.append("limited along with " + port.limitedFor.joined(separator: ", "))
+        }
+        return remarks + port.advisories
+    }
+
+    /// What each port was taken for, and why.
+    static func classes(_ ports: [PortStatus]) -> [String] {
+        let rows = ports.sorted { ($0.netid ?? "~", $0.name) < ($1.netid ?? "~", $1.name) }.map {
+            [
+                $0.name, $0.portClass, $0.netid ?? "-",
+                "class.\($0.portClass).names \"\($0.pattern)\"",
+            ]
+        }
+        return aligned([["PORT", "CLASS", "CLOUDSPACE", "BECAUSE OF"]] + rows)
     }
 
     private static func isNotable(_ port: PortStatus) -> Bool {

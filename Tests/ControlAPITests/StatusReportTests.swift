@@ -34,7 +34,8 @@ import Testing
         let load = Load(packetsPerSecond: 20_000, bitsPerSecond: 40_000_000)
         let isHeld = rung != "normal"
         return PortStatus(
-            name: name, index: 1, portClass: "vm", netid: nil, rung: rung,
+            name: name, index: 1, portClass: "vm", pattern: "vm-<num>-<netid>", netid: nil,
+            rung: rung,
             onRungSeconds: isHeld ? 65 : nil, incident: nil, isVictim: isVictim,
             offered: Loads(from: load, to: Load(packetsPerSecond: 10, bitsPerSecond: 20)),
             delivered: isHeld ? Loads(from: load, to: nil) : nil, lane: nil,
@@ -83,6 +84,38 @@ import Testing
         held.advisories = ["filter pref 1 (bpf) stands before ours"]
         let lines = StatusReport.lines(status([held]), withAllPorts: false)
         #expect(lines.last == "vm-1-ff: filter pref 1 (bpf) stands before ours")
+    }
+
+    /// Guards against: a flood's way, or a limit on others' account, that the table does not tell of.
+    @Test func pathAndCompanion() {
+        var vm = port("vm-1-ff", "police")
+        let load = Load(packetsPerSecond: 20_000, bitsPerSecond: 1)
+        vm.path = ["vm-1-ff", "spc-ff", "pub-ff"].map { PathLeg(port: $0, load: load) }
+        vm.companion = "spc-ff"
+        var router = port("spc-ff", "police")
+        router.limitedFor = ["vm-1-ff", "vm-2-ff"]
+        let lines = StatusReport.lines(status([vm, router]), withAllPorts: false).suffix(2)
+        #expect(
+            Array(lines) == [
+                "vm-1-ff: its flood went vm-1-ff (20.0 kpps) -> spc-ff (20.0 kpps) -> pub-ff "
+                    + "(20.0 kpps); spc-ff is limited along",
+                "spc-ff: limited along with vm-1-ff, vm-2-ff",
+            ])
+    }
+
+    /// Guards against: a port whose class nobody can account for.
+    @Test func classes() {
+        var other = port("tap0", "normal")
+        other.pattern = "tap*"
+        var vm = port("vm-1-ff", "normal")
+        vm.netid = "00ff"
+        #expect(
+            StatusReport.classes([other, vm])
+                == [
+                    "PORT     CLASS  CLOUDSPACE  BECAUSE OF",
+                    "vm-1-ff  vm     00ff        class.vm.names 'vm-<num>-<netid>'",
+                    "tap0     vm     -           class.vm.names 'tap*'",
+                ].map { $0.replacing("'", with: "\"") })
     }
 
     /// Guards against: a name that moves the operator's cursor.

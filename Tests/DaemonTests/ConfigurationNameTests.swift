@@ -77,7 +77,9 @@ import Testing
     @Test func hostileNames() throws {
         let hook = ShutdownHook()
         func named(_ bytes: [UInt8]) -> PortMatch {
-            PortMatch(name: PortName(bytes: bytes), portClass: .vm, numText: nil, netidText: nil)
+            PortMatch(
+                name: PortName(bytes: bytes), portClass: .vm, pattern: NamePattern(parts: [.any]),
+                numText: nil, netidText: nil)
         }
         #expect(throws: ShutdownHook.ExpansionError.option(argument: "{port}")) {
             try hook.command(["stop", "{port}"], for: named(Array("--help".utf8)))

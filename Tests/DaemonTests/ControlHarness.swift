@@ -119,7 +119,8 @@ final class ControlHarness: Sendable {
 
     static var port: PortStatus {
         PortStatus(
-            name: "vm-1-ff", index: 7, portClass: "vm", netid: "00ff", rung: "police",
+            name: "vm-1-ff", index: 7, portClass: "vm", pattern: "vm-<num>-<netid>", netid: "00ff",
+            rung: "police",
             onRungSeconds: 12, incident: 1, isVictim: false,
             offered: Loads(
                 from: Load(packetsPerSecond: 20_000, bitsPerSecond: 40_000_000), to: nil),

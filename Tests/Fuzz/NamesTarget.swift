@@ -116,7 +116,9 @@ extension FuzzTarget {
     /// As many arguments as were written, none of them an option that was not; true where the name
     /// can be told to a program at all.
     private static func checkHook(_ name: PortName) throws -> Bool {
-        let match = PortMatch(name: name, portClass: .vm, numText: nil, netidText: nil)
+        let match = PortMatch(
+            name: name, portClass: .vm, pattern: NamePattern(parts: [.any]), numText: nil,
+            netidText: nil)
         let template = ["stop", "--force", "{port}", "x{port}{port}"]
         let command: [[UInt8]]
         do throws(ShutdownHook.ExpansionError) {

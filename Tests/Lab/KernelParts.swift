@@ -40,6 +40,8 @@ public enum KernelPart: String, Hashable, Sendable, CaseIterable {
     case nftables = "nftables netdev"
     /// Interfaces of the kind ifb.
     case ifb = "ifb"
+    /// Interfaces of the kind vxlan.
+    case vxlan = "vxlan"
     /// The datapath of Open vSwitch.
     case openvswitch = "openvswitch"
     /// bpf(2).
@@ -100,6 +102,10 @@ public struct KernelParts: Hashable, Sendable {
                 "add table netdev probe; add chain netdev probe in "
                     + "{ type filter hook ingress device lo priority 0; }")
         case .ifb: try Tool.run("ip", "link", "add", "probe0", "type", "ifb")
+        case .vxlan:
+            try Tool.run(
+                "ip", "link", "add", "probe0", "type", "vxlan", "id", "1", "dstport", "4789", "dev",
+                "lo")
         case .openvswitch: try Tool.run("genl", "ctrl", "get", "name", "ovs_datapath")
         case .bpf:
             // CONFIG_BPF_SYSCALL makes both bpf(2) and its file system, or neither.

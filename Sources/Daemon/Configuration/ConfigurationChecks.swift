@@ -51,6 +51,7 @@ extension ConfigurationReader {
             let marks = policy.marks[portClass] ?? Marks()
             check(marks, besides: Marks(), policy, "class.\(portClass.rawValue)")
         }
+        check(policy.groupMark, besides: Mark(), policy, "cloudspace.together")
         for (name, marks) in policy.portMarks.sorted(by: { "\($0.key)" < "\($1.key)" }) {
             guard let match = configuration.names.match(name), match.portClass != .backend else {
                 continue

@@ -37,7 +37,7 @@ extension ConfigurationReader {
         readMark(table.table("to"), &marks.to)
     }
 
-    private func readMark(_ table: TableReader, _ mark: inout Mark) {
+    func readMark(_ table: TableReader, _ mark: inout Mark) {
         var packets = mark.packets?.perSecond
         var bits = mark.bits?.bitsPerSecond
         table.rate("packets", .packetRate, into: &packets)

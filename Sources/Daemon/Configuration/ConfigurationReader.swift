@@ -58,6 +58,7 @@ struct ConfigurationReader {
         readLadder(&configuration)
         readLane(&configuration.policy.lane)
         readBreaker(&configuration.policy)
+        readCloudspace(&configuration.policy)
         readMarks(root, &configuration)
         readControl(&configuration)
         root.finish()
@@ -217,6 +218,13 @@ struct ConfigurationReader {
         breaker.share("share", into: &policy.breakerShare, in: 1...100)
         breaker.integer("minimum", into: &policy.breakerMinimum, in: 0...1_000_000)
         breaker.integer("shutdowns", into: &policy.breakerShutdowns, in: 0...1_000_000)
+    }
+
+    private func readCloudspace(_ policy: inout Policy) {
+        let cloudspace = root.table("cloudspace")
+        cloudspace.boolean("companions", into: &policy.companions)
+        cloudspace.share("tolerance", into: &policy.pathTolerance, in: 1...100)
+        readMark(cloudspace.table("together"), &policy.groupMark)
     }
 
     private func readControl(_ configuration: inout Configuration) {

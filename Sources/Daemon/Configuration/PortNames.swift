@@ -36,7 +36,8 @@ package struct PortNames: Hashable, Sendable {
             for pattern in patterns[portClass] ?? [] {
                 guard let found = pattern.match(name.bytes) else { continue }
                 return PortMatch(
-                    name: name, portClass: portClass, numText: found.num, netidText: found.netid)
+                    name: name, portClass: portClass, pattern: pattern, numText: found.num,
+                    netidText: found.netid)
             }
         }
         return nil
@@ -49,6 +50,8 @@ package struct PortMatch: Hashable, Sendable {
     package var name: PortName
     /// The class that claims it.
     package var portClass: PortClass
+    /// The pattern by which it does.
+    package var pattern: NamePattern
     /// What `<num>` matched, as it stands in the name; nil where the pattern has none.
     package var numText: String?
     /// What `<netid>` matched, as it stands in the name; nil where the pattern has none.
@@ -79,6 +82,18 @@ package struct NamePattern: Hashable, Sendable {
     package var parts: [Part]
 
     init(parts: [Part]) { self.parts = parts }
+
+    /// As it stands in a configuration: `vm-<num>-<netid>`.
+    package var description: String {
+        parts.map { part in
+            switch part {
+            case .literal(let bytes): PortName(bytes: bytes).description
+            case .num: "<num>"
+            case .netid: "<netid>"
+            case .any: "*"
+            }
+        }.joined()
+    }
 
     /// The kernel's longest name: IFNAMSIZ less the terminating NUL.
     package static let longestName = 15

@@ -60,7 +60,9 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         let limits = view.limits
         return PortStatus(
             name: view.port.name.description, index: view.port.id.index,
-            portClass: view.port.portClass.rawValue, netid: view.port.netid.map { hexadecimal($0) },
+            portClass: view.port.portClass.rawValue,
+            pattern: watched?.match.pattern.description ?? "",
+            netid: view.port.netid.map { hexadecimal($0) },
             rung: view.rung.description, onRungSeconds: view.since.map { seconds(now.since($0)) },
             incident: view.incident, isVictim: view.isVictim,
             offered: Loads(
@@ -75,7 +77,11 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             },
             enforcement: limits == nil
                 ? nil : watched.flatMap { control.enforcement(of: $0.controlled) },
-            problem: view.problem ?? watched?.problem, advisories: held[slot]?.advisories ?? [])
+            problem: view.problem ?? watched?.problem, advisories: held[slot]?.advisories ?? [],
+            path: view.path?.legs.map {
+                PathLeg(port: $0.name.description, load: Load($0.load))
+            }, companion: view.path?.companion?.description,
+            limitedFor: view.limitedFor.map(\.description))
     }
 }
 
