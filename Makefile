@@ -14,7 +14,7 @@ FUZZ_SECONDS := 60
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help deps build test histories fuzz demo lint clean
+.PHONY: help deps build test histories fuzz soak demo lint clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
