@@ -205,7 +205,10 @@ struct Rehearsal {
         case .load(let load): try life.play(load, until: act.target)
         case .release: life.release()
         case .stop: life.stop()
-        case .wipe, .vanish, .rename, .start: life.play(act.load)
+        case .wipe:
+            // Whoever took it out has a moment to finish before it is put back.
+            for _ in 0..<6 { life.play(act.load) }
+        case .vanish, .rename, .start: life.play(act.load)
         }
         rehearsal_disarm()
         guard life.isSettled(on: act.target) else {
