@@ -23,8 +23,9 @@ import Testing
         #expect(steps.isChanging(at: Self.instant(1_300)))
         #expect(steps.isChanging(at: Self.instant(1_599)))
         #expect(!steps.isChanging(at: Self.instant(1_600)))
-        let endless = Self.held((0...30).map { 1_000 + $0 * 50 })
-        #expect(!endless.isChanging(at: Self.instant(2_500)))
+        let endless = Self.held((0...40).map { 1_000 + $0 * 50 })
+        #expect(endless.isChanging(at: Self.instant(2_999)))
+        #expect(!endless.isChanging(at: Self.instant(3_000)))
         // Another one, later.
         let again = Self.held([1_000, 1_700])
         #expect(again.isChanging(at: Self.instant(1_999)))

@@ -112,7 +112,7 @@ import Testing
     }
 
     /// Guards against: a client that makes a turn late, the daemon large, or shuts root out.
-    @Test(.needs(.ifb)) func noClientDelaysATurn() async throws {
+    @Test(.needs(.ifb), .needsSeveralProcessors) func noClientDelaysATurn() async throws {
         try await Namespace.run {
             let folder = try ScratchFolder()
             try Self.configure(folder)

@@ -92,7 +92,8 @@ import Testing
     func domiftuneWhileLimited() async throws {
         try await Namespace.run {
             let libvirt = try Libvirt(Self.loose)
-            let stage = try Stage(police: 1, calm: 60, settings: "[tc]\nrepairs_per_minute = 600\n")
+            let stage = try Stage(
+                police: 1, shape: 600, calm: 60, settings: "[tc]\nrepairs_per_minute = 600\n")
             try libvirt.start()
             let vm = try Self.join(stage)
             try libvirt.tune(Self.other)
@@ -107,6 +108,11 @@ import Testing
             for round in 0..<10 {
                 let bandwidth = round.isMultiple(of: 2) ? Self.loose : Self.other
                 try tune(libvirt, bandwidth, watching: monitor)
+                // The next one begins when this one is over for us, too.
+                try Lab.wait(for: "ours", within: .seconds(5)) {
+                    try Tool.run("tc", "filter", "show", "dev", vm.name, "ingress")
+                        .contains(" pref 13 ")
+                }
             }
             try expectHeld(stage, vm, to: Stage.target)
             flood.stop()

@@ -24,7 +24,8 @@ import Testing
     /// next look; the acceptance says a second for 99 of 100.
     @Test(.needs(.ifb, .tbf, .clsact)) func whatIsTakenOutComesBackAtOnce() async throws {
         try await Namespace.run {
-            let stage = try Stage(police: 1, settings: "[tc]\nrepairs_per_minute = 600\n")
+            let stage = try Stage(
+                police: 1, shape: 600, settings: "[tc]\nrepairs_per_minute = 600\n")
             let rogue = try stage.startWatched(vm: 1)
             let before = try Snapshot.settled()
             let flood = try rogue.flood(

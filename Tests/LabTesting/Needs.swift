@@ -19,6 +19,13 @@ extension Trait where Self == ConditionTrait {
             "no systemd as the first process of a machine to throw away")
     }
 
+    /// Runs the test on the machine's own kernel only: a virtual one has a single processor.
+    public static var needsSeveralProcessors: Self {
+        .enabled(
+            if: Program.environment("SLUICE_KERNEL") != "uml",
+            "a virtual kernel has one processor, which the clients take: runs natively only")
+    }
+
     /// Runs the test in the virtual kernel only: it covers folders of the machine.
     public static var needsVirtualKernel: Self {
         .enabled(

@@ -68,5 +68,5 @@ package struct HeldPort: Sendable {
     package mutating func endChange() { change = nil }
 
     private static var pause: Duration { .milliseconds(300) }
-    private static var longestChange: Duration { .milliseconds(1_500) }
+    private static var longestChange: Duration { .seconds(2) }
 }
