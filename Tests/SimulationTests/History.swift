@@ -187,6 +187,7 @@ final class History {
                 journal: SimulatedStore(world: world), policy: world.policy, names: .default,
                 remembered: remembered, now: world.instant)
             world.count("restart")
+            world.trace("a daemon starts")
             if isMortal, world.random.once(in: 4) {
                 world.death = (world.calls + Int(world.random.value(1...4)), .before)
             }

@@ -119,7 +119,6 @@ extension World {
         // what it decided on.
         guard let tap = taps[index], tap.isAnnounced else { return }
         trace("\(tap.name): \(limits.map { "\($0.rung), \($0)" } ?? "nothing")")
-        if limits == nil, tap.standing == nil { return }
         if let limits { checkLimits(limits, tap) }
         let incident = remembered(tap)
         let base = incident?.limits

@@ -175,26 +175,21 @@ struct SimulatedControl: TrafficControl {
         if !world.isDead { world.checkRequest(limits, to: port.index) }
         guard let fate = world.admit() else { throw .unknown("the daemon is dead") }
         guard world.taps[port.index] != nil else { throw .gone }
-        var isLost = false
-        if fate == .after, world.isFaulty {
-            switch world.random.next() % 12 {
-            case 0:
-                world.trace("refused")
-                world.noteAnswer(on: port.index)
-                throw .refused("no such qdisc")
-            case 1:
-                world.trace("no answer")
-                throw .unknown("no answer")
-            case 2: isLost = true
-            default: break
-            }
+        let fault = fate == .after ? world.nextFault() : nil
+        if let fault { world.trace("\(fault)") }
+        switch fault {
+        case .refused:
+            world.noteAnswer(on: port.index)
+            throw .refused("no such qdisc")
+        case .unanswered: throw .unknown("no answer")
+        case .lost, nil: break
         }
         guard fate == .after else {
             world.applyHalf(limits, to: port)
             throw .unknown("the daemon is dead")
         }
         install(limits, on: port)
-        if isLost || world.isDead { throw .unknown("no answer") }
+        if fault == .lost || world.isDead { throw .unknown("no answer") }
         world.noteDone(on: port.index)
         applied[port.index] = limits
         if limits == nil {
@@ -254,6 +249,7 @@ struct SimulatedControl: TrafficControl {
                 continue
             }
             world.taps[port.index]?.ledger.isRestoring = true
+            world.trace("\(tap.name): repaired, \(puttingBack)")
             if puttingBack {
                 install(wanted, on: port)
                 repairs[port.index] = .putBack("a filter")
@@ -281,21 +277,19 @@ struct SimulatedControl: TrafficControl {
         if !world.isDead { world.checkLink(up: up, of: port.index) }
         guard let fate = world.admit(), fate != .half else { throw .unknown("the daemon is dead") }
         guard let tap = world.taps[port.index] else { throw .gone }
-        var isLost = false
-        if world.isFaulty {
-            switch world.random.next() % 12 {
-            case 0:
-                world.noteAnswer(on: port.index)
-                throw .refused("not now")
-            case 1: throw .unknown("no answer")
-            case 2: isLost = true
-            default: break
-            }
+        let fault = world.nextFault()
+        if let fault { world.trace("\(fault)") }
+        switch fault {
+        case .refused:
+            world.noteAnswer(on: port.index)
+            throw .refused("not now")
+        case .unanswered: throw .unknown("no answer")
+        case .lost, nil: break
         }
         tap.link.flags = up ? 1 : 0
         world.notify(.link(tap.link))
         world.noteEffect(on: port.index)
-        if isLost || world.isDead { throw .unknown("no answer") }
+        if fault == .lost || world.isDead { throw .unknown("no answer") }
         world.noteDone(on: port.index)
     }
 

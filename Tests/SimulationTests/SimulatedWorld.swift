@@ -62,6 +62,9 @@ struct SimulatedIFB {
 /// What becomes of the call at which the daemon dies.
 enum Death: CaseIterable { case before, half, after }
 
+/// What becomes of a change that is asked of the kernel; lost: it is done, and the answer does not come.
+enum Fault { case refused, unanswered, lost }
+
 final class World {
     var random: SplitMix
     /// Nanoseconds.
@@ -99,6 +102,8 @@ final class World {
     var calls = 0
     var death: (call: Int, kind: Death)?
     var isDead = false
+    /// What becomes of the next changes, where a test says it.
+    var script: [Fault?] = []
 
     var policy = Policy()
     var names = PortNames.default
@@ -136,6 +141,18 @@ final class World {
         trace("the daemon dies: \(death.kind) call \(calls)")
         count("death \(death.kind)")
         return death.kind == .before ? nil : death.kind
+    }
+
+    /// What becomes of the next change; nil: it is done.
+    func nextFault() -> Fault? {
+        if !script.isEmpty { return script.removeFirst() }
+        guard isFaulty else { return nil }
+        switch random.next() % 12 {
+        case 0: return .refused
+        case 1: return .unanswered
+        case 2: return .lost
+        default: return nil
+        }
     }
 
     // MARK: Interfaces

@@ -56,7 +56,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             note(outcome, of: id)
             if outcome == .done { noteHeld(id, limits) }
             engine.confirm(id, outcome, now: now, into: &actions)
-            if case .refused = outcome { forgetWhereNothingStands(id) }
+            if case .refused = outcome { forgetWhereNothingStands(id, now: now) }
         case .shutDown(let id, let isDown):
             guard let port = watched(id) else { return }
             let outcome = Self.outcome { () throws(TrafficControlError) in
@@ -102,11 +102,19 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         held[slot]?.redirects = control.redirects(of: port.controlled)
     }
 
-    /// A port whose first limits were refused has nothing of ours.
-    private mutating func forgetWhereNothingStands(_ id: PortID) {
-        guard let slot = table.slot(of: id.index) else { return }
+    /// A port whose first limits were refused has nothing of ours; one on which they are in doubt may
+    /// have some, and what was there before us is still needed to take it out.
+    private mutating func forgetWhereNothingStands(_ id: PortID, now: Instant) {
+        guard let slot = table.slot(of: id.index), isClear(slot, now: now) else { return }
+        held[slot] = nil
+    }
+
+    /// Whether nothing of ours stands on a port, nor may stand there by a request that was not
+    /// answered plainly.
+    func isClear(_ slot: Engine.Slot, now: Instant) -> Bool {
         let view = engine.view(slot)
-        if view.limits == nil, view.rung == .normal, view.pending == nil { held[slot] = nil }
+        return view.rung == .normal && (view.limits == nil || view.mode == .observe)
+            && engine.memory(slot, now: now)?.incident?.asked == nil
     }
 
     func watched(_ id: PortID) -> WatchedPort? {

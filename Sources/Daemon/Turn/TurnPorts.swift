@@ -110,10 +110,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     mutating func leave(_ index: Int32, now: Instant) {
         guard let slot = table.slot(of: index), let port = table.watched[slot] else { return }
         if engine.release(port.port.id, now: now, into: &actions) { carryOut(now: now) }
-        let view = engine.view(slot)
-        // What was asked for and not confirmed may stand there, on normal too.
-        let isAsked = engine.memory(slot, now: now)?.incident?.asked != nil
-        guard view.rung == .normal, !isAsked, view.limits == nil || view.mode == .observe else {
+        guard isClear(slot, now: now) else {
             leaving.insert(index)
             return
         }

@@ -1,0 +1,69 @@
+// What may stand on a port by a request that was not answered plainly is not forgotten before it is out.
+
+import Mitigation
+import Netlink
+import Testing
+
+@testable import Daemon
+
+@Suite struct DoubtTests {
+    /// One port that floods; nothing happens by chance.
+    private static func history() -> History {
+        var policy = Policy()
+        policy.grace = .zero
+        policy.setMarks()
+        let history = History(seed: 1, policy: policy)
+        history.world.taps[history.world.plug("vm-1-a", .flood)]?.hook = .none
+        history.start()
+        return history
+    }
+
+    private static func run(_ history: History, until isOver: () -> Bool) {
+        for _ in 0..<300 where history.world.failure == nil && !isOver() {
+            history.step(milliseconds: 100)
+        }
+    }
+
+    /// Guards against: the first limits of a port set without an answer, a rename out of every class
+    /// before they are asked for again, and limits that stay for ever on a port that nobody watches.
+    @Test func aRenameAfterALostAnswer() {
+        let history = Self.history()
+        let world = history.world
+        world.script = [.lost, .unanswered]
+        Self.run(history) { !world.leftovers.isEmpty }
+        #expect(history.turn.engine.mitigatedCount == 0)
+        for tap in world.taps.values {
+            tap.link.name = Array("tap1".utf8)
+            tap.ledger.isReleasing = true
+            world.notify(.link(tap.link))
+        }
+        Self.run(history) { history.turn.table.watched.isEmpty }
+        #expect(world.failure == nil)
+        #expect(world.script.isEmpty)
+        #expect(world.leftovers == [])
+        #expect(history.turn.table.watched.isEmpty)
+    }
+
+    /// Guards against: a death between a hook of ours and its first filter, a successor whose order to
+    /// take out what may stand is refused once, and its own successor that no longer knows that the
+    /// port had no hook before us: an empty one would stay.
+    @Test func aRefusalAfterADeath() {
+        let history = Self.history()
+        let world = history.world
+        Self.run(history) {
+            // The next call but one: the journal announces it first.
+            world.death = (world.calls + 2, .half)
+            return !world.leftovers.isEmpty
+        }
+        #expect(world.leftovers.count == 1)
+        world.death = nil
+        for tap in world.taps.values { tap.vm.isDone = true }
+        world.script = [.refused]
+        Self.run(history) { world.script.isEmpty }
+        #expect(world.leftovers.count == 1)
+        history.restart()
+        for _ in 0..<20 where world.failure == nil { history.step(milliseconds: 100) }
+        #expect(world.failure == nil)
+        #expect(world.leftovers == [])
+    }
+}
