@@ -66,4 +66,24 @@ import Testing
         #expect(world.failure == nil)
         #expect(world.leftovers == [])
     }
+
+    /// Guards against: the index of a limited port given to another machine's, unseen, limits that
+    /// are put back there before it is seen, a death before they are taken out, and a successor that
+    /// adopts them as the other machine's own.
+    @Test func anInheritedIndex() {
+        let history = Self.history()
+        let world = history.world
+        Self.run(history) { !world.leftovers.isEmpty }
+        let standing = world.taps[2]?.standing
+        #expect(standing != nil)
+        world.unplug(2)
+        world.plug("vm-2-b", .quiet, index: 2)
+        world.taps[2]?.hook = .ours
+        world.taps[2]?.standing = standing
+        history.restart()
+        for _ in 0..<20 where world.failure == nil { history.step(milliseconds: 100) }
+        #expect(world.failure == nil)
+        #expect(world.leftovers == [])
+        #expect(history.turn.engine.mitigatedCount == 0)
+    }
 }

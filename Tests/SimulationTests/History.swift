@@ -177,7 +177,10 @@ final class History {
             world.hasSurveyed = false
             world.claimed = []
             world.changes = []
-            for index in world.indexes { world.noteAnswer(on: index) }
+            for index in world.indexes {
+                world.noteAnswer(on: index)
+                world.taps[index]?.ledger.begin()
+            }
             // The time that a restart takes.
             world.flow(milliseconds: 100 * world.random.value(1...30))
             world.startedAt = world.now

@@ -29,7 +29,8 @@ struct Side {
 struct Ledger {
     private var sampled: LinkStatistics?
     private var sampledAt: UInt64 = 0
-    private var lastCap: Cap?
+    /// What was asked for last; others may have taken it out.
+    fileprivate var lastCap: Cap?
     var from = Side()
     var to = Side()
     /// Which of the latest 64 polls were over 1.25 times the cap.
@@ -68,6 +69,14 @@ struct Ledger {
         unresponsive <<= 1
     }
 
+    /// Another daemon has no counters to compare the first ones with, and sees a second over the mark
+    /// only as a whole; the evidence of a flood, and calm, go on in the journal.
+    mutating func begin() {
+        sampled = nil
+        (from.over, from.fast) = (0, 0)
+        (to.over, to.fast) = (0, 0)
+    }
+
     /// Takes a sample the way DESIGN.md says it, in whole numbers.
     mutating func note(_ new: LinkStatistics, at: UInt64, policy: Policy, cap: Cap?) {
         let interval = policy.pollInterval.wholeNanoseconds
@@ -83,7 +92,6 @@ struct Ledger {
         Self.note(new.rxPackets - old.rxPackets, new.rxBytes - old.rxBytes, time, at, &from)
         Self.note(new.txPackets - old.txPackets, new.txBytes - old.txBytes, time, at, &to)
         unresponsive <<= 1
-        // Others may have taken it out.
         if cap != nil { lastCap = cap }
         guard let cap = lastCap else { return }
         let isFlood =
@@ -298,6 +306,7 @@ extension World {
         }
         taps[index]?.ledger.rung = rung
         taps[index]?.ledger.toRung = toRung
+        if let cap = tap.standing?.from?.cap { taps[index]?.ledger.lastCap = cap }
     }
 
     /// The answer was plain: what is asked for next is another request.

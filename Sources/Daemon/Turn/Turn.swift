@@ -47,6 +47,8 @@ package struct Turn<
     var hasSurveyed = false
     var surveyedAt: Instant?
     var adoption = Adoption()
+    /// Indexes at which a former daemon limited another interface than is there now.
+    var inherited: Set<Int32> = []
     /// Ports that no class claims any more, with something of ours still on them.
     var leaving: Set<Int32> = []
     /// Of those, ones whose index is another interface's by now.

@@ -77,12 +77,19 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         let known = Set(held.keys.compactMap { table.watched[$0]?.port.id.index })
         do throws(TrafficControlError) {
             let survey = try control.survey(ports, lane: engine.policy.lane, except: known)
-            for each in survey.found { adopt(each, now: now) }
+            var failed = survey.failed
+            for each in survey.found {
+                guard inherited.contains(each.port.index) else {
+                    adopt(each, now: now)
+                    continue
+                }
+                if let problem = takeOut(each) { failed[each.port.index] = problem }
+            }
             for name in survey.defaulted {
                 output.notes.append(.advised(name, Survey.defaultedSentence))
             }
-            hasSurveyed = survey.failed.isEmpty
-            for (index, sentence) in survey.failed.sorted(by: { $0.key < $1.key }) {
+            hasSurveyed = failed.isEmpty
+            for (index, sentence) in failed.sorted(by: { $0.key < $1.key }) {
                 output.notes.append(.surveyFailed("interface \(index): \(sentence)"))
             }
         } catch {
@@ -101,6 +108,18 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         hold(slot, origin: nil)
         adoption.rungs[engine.view(slot).rung, default: 0] += 1
         adoption.unremembered += 1
+    }
+
+    /// Limits that were meant for another interface, which had this index before. Answers with what
+    /// stood in the way; then they are found again.
+    private mutating func takeOut(_ found: Found) -> String? {
+        do throws(TrafficControlError) {
+            try control.apply(nil, to: found.port)
+            inherited.remove(found.port.index)
+            return nil
+        } catch {
+            return error.description
+        }
     }
 
     private mutating func restore(_ state: JournalState, now: Instant) {
@@ -125,7 +144,9 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         guard let slot = table.slot(of: record.index), let port = table.watched[slot],
             port.link.kind == record.kind, port.link.address == record.address
         else {
-            if table.slot(of: record.index) == nil, let origin = record.origin {
+            if table.slot(of: record.index) != nil {
+                if record.memory.incident?.isEnforced == true { inherited.insert(record.index) }
+            } else if let origin = record.origin {
                 // No class claims it any more: ours is taken out by the survey.
                 let port = ControlledPort(index: record.index, name: record.name, mtu: 0)
                 control.hold(origin, for: port)
