@@ -182,6 +182,8 @@ struct Ladder: Sendable {
             to.forgetTold()
         }
         isReleasing = true
+        // What is asked for again after this is no restart's: clocks begin anew with what stands.
+        isRestored = false
         if let request, request.isRelease || request.askAgainAt == nil { return nil }
         let reason = Reason(rule: .operator, direction: .from, measured: .zero, against: .zero)
         // A shutdown that was not confirmed may have been one: up first, whatever the rung says.
@@ -245,6 +247,8 @@ struct Ladder: Sendable {
         if refused.isRelease || rungs.highest == .normal { isReleasing = false }
         var isNew = false
         if refused.target == rungs {
+            // What stands meanwhile is not known: nothing of it is evidence.
+            isRestored = false
             // What others call for is not asked for in each poll.
             if refused.called != to.calledInForce {
                 isNew = to.refuse(to.rung, rules: rules, now: now)
@@ -268,6 +272,8 @@ struct Ladder: Sendable {
         problem = sentence
         open.askAgainAt = now.plusSaturating(Self.backOff(open.unknowns, limit: 30))
         open.unknowns = min(open.unknowns + 1, 6)
+        open.keepsClocks = false
+        isRestored = false
         request = open
         switch open.change {
         case .limits: limitsAreUncertain = true

@@ -249,7 +249,8 @@ extension World {
 
     private func checkBreaker(_ tap: SimulatedTap) {
         guard hasSurveyed else { return }
-        let mitigated = taps.values.filter { $0.standing != nil }
+        // What is limited on others' account is no decision of its own, and does not count.
+        let mitigated = taps.values.filter { $0.standing.map { !$0.isCompanion } ?? false }
         let ports = claimed.union(mitigated.map(\.index)).count
         let most = max(Double(policy.breakerMinimum), policy.breakerShare * Double(ports))
         if Double(mitigated.count) > most + 0.001 {
@@ -417,4 +418,9 @@ struct Reader {
         self.last = last
         self.rungs = rungs
     }
+}
+
+extension Limits {
+    /// Policed on the way to the port alone: a router or a VTEP along with a VM.
+    fileprivate var isCompanion: Bool { from == nil && to != nil && to?.delay == nil }
 }
