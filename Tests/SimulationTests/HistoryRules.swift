@@ -183,7 +183,7 @@ extension World {
         let calm = policy.calm.wholeNanoseconds
         if now - since < calm { fail("down \((now - since) / 1_000_000) ms after", tap) }
         // A death may lose the last clocks that were not written yet.
-        guard now - startedAt > calm else { return }
+        guard now - watchedFrom > calm else { return }
         if now - side.notLowAt < calm { fail("down without calm", tap) }
     }
 
@@ -213,7 +213,7 @@ extension World {
         if let since = tap.ledger.since[old], now - since < dwell {
             fail("from \(old) after \((now - since) / 1_000_000) ms", tap)
         }
-        guard policy.stillFlooding == .unresponsive, now - startedAt > dwell else { return }
+        guard policy.stillFlooding == .unresponsive, now - watchedFrom > dwell else { return }
         let interval = policy.pollInterval.wholeNanoseconds
         let inDwell = min(dwell / interval + 1, 63)
         let flooding = (tap.ledger.unresponsive & (1 << inDwell - 1)).nonzeroBitCount
@@ -250,7 +250,11 @@ extension World {
     private func checkBreaker(_ tap: SimulatedTap) {
         guard hasSurveyed else { return }
         // What is limited on others' account is no decision of its own, and does not count.
-        let mitigated = taps.values.filter { $0.standing.map { !$0.isCompanion } ?? false }
+        // Nor does what a predecessor at the port's own index left there.
+        let isFirst = (remembered(tap)?.rung ?? .normal) == .normal
+        let mitigated = taps.values.filter {
+            $0.standing.map { !$0.isCompanion } ?? false && !(isFirst && $0.index == tap.index)
+        }
         let ports = claimed.union(mitigated.map(\.index)).count
         let most = max(Double(policy.breakerMinimum), policy.breakerShare * Double(ports))
         if Double(mitigated.count) > most + 0.001 {

@@ -50,6 +50,9 @@ final class SimulatedTap {
     var name: PortName { PortName(bytes: link.name) }
     /// The rung that the kernel holds for what the VM sends.
     var fromRung: Rung { standing.map(Ledger.fromRung) ?? .normal }
+
+    /// It had a name that no class claims.
+    var lostItsClass: Bool { names.contains { $0.hasPrefix("tap") } }
 }
 
 /// An ifb of ours.
@@ -94,6 +97,8 @@ final class World {
     var journalFails = false
     /// When the present daemon began, and whether it has looked at what stands.
     var startedAt: UInt64 = 0
+    /// The same, later by the time that the machine has slept since: nobody looked then.
+    var watchedFrom: UInt64 = 0
     var hasSurveyed = false
     /// Ports that it has found limited, and of which it remembered nothing: told in one number.
     var adopted: Set<Int32> = []
