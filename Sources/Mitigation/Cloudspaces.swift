@@ -91,7 +91,19 @@ struct Cloudspace: Sendable {
 
     var isEmpty: Bool { vms.isEmpty && routers.isEmpty && vteps.isEmpty }
 
+    /// Whether it has this port, as one of this class.
+    func has(_ slot: Int, _ portClass: PortClass) -> Bool {
+        switch portClass {
+        case .vm: vms.contains(slot)
+        case .router: routers.contains(slot)
+        case .vtep: vteps.contains(slot)
+        case .backend: false
+        }
+    }
+
     mutating func add(_ slot: Int, _ portClass: PortClass) {
+        // Its sums are by place.
+        group = Group()
         switch portClass {
         case .vm: vms.append(slot)
         case .router: routers.append(slot)
@@ -101,6 +113,7 @@ struct Cloudspace: Sendable {
     }
 
     mutating func remove(_ slot: Int) {
+        group = Group()
         vms.removeAll { $0 == slot }
         routers.removeAll { $0 == slot }
         vteps.removeAll { $0 == slot }
@@ -110,8 +123,14 @@ struct Cloudspace: Sendable {
 extension Engine {
     // MARK: Which ports
 
-    /// A port of a cloudspace came, or is another one now.
+    /// A port of a cloudspace came, or something of it changed; what was seen of it is kept.
     mutating func join(_ slot: Slot, _ port: Port) {
+        companionsAreStale = true
+        if let netid = port.netid, netids[slot] == netid,
+            cloudspaces[netid]?.has(slot, port.portClass) == true
+        {
+            return
+        }
         leave(slot)
         guard let netid = port.netid, port.portClass != .backend else { return }
         if cloudspaces[netid] == nil {

@@ -86,6 +86,7 @@ public struct Engine: Sendable {
             guard let port = records[slot]?.port else { continue }
             meters[slot].markSet = markSet(of: port)
             records[slot]?.ceiling = rules.ceiling(of: port)
+            leave(slot)
             join(slot, port)
         }
         countBreaker(now: now.nanoseconds)

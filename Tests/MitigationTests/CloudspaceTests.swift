@@ -87,6 +87,21 @@ private struct Cloud {
         #expect(cloud.stage.view(cloud.vms[0])?.path == path)
     }
 
+    @Test("Guards against what a router sent that is forgotten at each word of its link")
+    func noticesChangeNothing() throws {
+        let cloud = Cloud(Self.policy)
+        cloud.stage.loads[cloud.vms[0]] = .flood(20_000)
+        cloud.route(20_000)
+        for _ in 0..<30 where cloud.stage.rung(cloud.vms[0]) != .police {
+            cloud.stage.poll()
+            for id in cloud.vms + [cloud.inner, cloud.outer] {
+                let port = try #require(cloud.stage.view(id)?.port)
+                cloud.stage.engine.appear(port, now: cloud.stage.now)
+            }
+        }
+        #expect(cloud.path?.description == "vm-1-00df -> spc-00df -> pub-00df")
+    }
+
     @Test("Guards against a companion's limit that outlives the incident that called for it")
     func endsWithItsIncident() {
         let cloud = Cloud(Self.policy)
