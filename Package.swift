@@ -106,7 +106,7 @@ let package = Package(
         .target(
             name: "Fuzz",
             dependencies: [
-                "CNetlink", "ControlAPI", "Daemon", "Mitigation", "Netlink", "TOML",
+                "CNetlink", "ControlAPI", "Daemon", "Mitigation", "Netlink", "Seeded", "TOML",
                 "TrafficControl",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
@@ -125,7 +125,7 @@ let package = Package(
             path: "Tests/Rehearsal", swiftSettings: strict),
 
         // The pure lane.
-        .testTarget(name: "FuzzTests", dependencies: ["Fuzz"], swiftSettings: strict),
+        .testTarget(name: "FuzzTests", dependencies: ["Fuzz", "Seeded"], swiftSettings: strict),
         .target(name: "Seeded", path: "Tests/Seeded", swiftSettings: strict),
         .testTarget(
             name: "MitigationTests", dependencies: ["Mitigation", "Seeded"], swiftSettings: strict),
@@ -146,7 +146,8 @@ let package = Package(
         .testTarget(
             name: "DaemonTests",
             dependencies: [
-                "ControlAPI", "Daemon", "LinuxSystem", "Mitigation", "TOML", "TrafficControl",
+                "ControlAPI", "Daemon", "LinuxSystem", "Mitigation", "Seeded", "TOML",
+                "TrafficControl",
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
             exclude: ["ConfigurationFixtures"], swiftSettings: strict),

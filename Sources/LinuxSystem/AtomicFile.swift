@@ -20,7 +20,7 @@ public struct AtomicFile: Sendable {
     public func read(limit: Int) throws(Errno) -> [UInt8]? {
         do throws(Errno) {
             let file = try Self.open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
-            return try Self.content(of: file, limit: limit)
+            return try WholeInput.content(of: file.number, limit: limit)
         } catch {
             guard error == .noSuchFileOrDirectory else { throw error }
             return nil
@@ -73,23 +73,6 @@ public struct AtomicFile: Sendable {
     /// - Throws: errno of unlink(2).
     public func remove() throws(Errno) {
         guard unsafe unlink(path) == 0 || errno == ENOENT else { throw Errno(rawValue: errno) }
-    }
-
-    private static func content(
-        of file: borrowing OwnedDescriptor, limit: Int
-    ) throws(Errno) -> [UInt8] {
-        var content: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 65_536)
-        while true {
-            let count = unsafe chunk.withUnsafeMutableBytes {
-                unsafe Glibc.read(file.number, $0.baseAddress, $0.count)
-            }
-            if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { throw Errno(rawValue: errno) }
-            guard count > 0 else { return content }
-            content += chunk[..<count]
-            guard content.count <= limit else { throw .fileTooLarge }
-        }
     }
 
     private static func open(_ path: String, _ flags: Int32) throws(Errno) -> OwnedDescriptor {

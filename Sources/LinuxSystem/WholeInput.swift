@@ -16,7 +16,8 @@ public enum WholeInput {
         return try content(of: number, limit: limit)
     }
 
-    private static func content(of number: Int32, limit: Int) throws(Errno) -> [UInt8] {
+    /// All that is left to read of a descriptor, which stays open.
+    static func content(of number: Int32, limit: Int) throws(Errno) -> [UInt8] {
         var content: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 65_536)
         while true {

@@ -256,8 +256,7 @@ extension Engine {
         }
         for (slot, call) in called.sorted(by: { $0.key < $1.key }) {
             if ladderIndex(slot) == nil {
-                meters[slot].ladder = Int32(ladders.count)
-                ladders.append(
+                begin(
                     Ladder(
                         slot: slot, incident: call.incident, strikes: 0,
                         isEnforced: !rules.isObserving))

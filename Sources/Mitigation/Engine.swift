@@ -305,11 +305,16 @@ public struct Engine: Sendable {
             strikes = record.strikes == .max ? .max : record.strikes + 1
         }
         if incident == nil { lastIncident = lastIncident == .max ? 1 : lastIncident + 1 }
-        meters[slot].ladder = Int32(ladders.count)
-        ladders.append(
+        begin(
             Ladder(
                 slot: slot, incident: incident ?? lastIncident, strikes: strikes,
                 isEnforced: !rules.isObserving))
+    }
+
+    /// An incident of a port that has none.
+    mutating func begin(_ ladder: Ladder) {
+        meters[ladder.slot].ladder = Int32(ladders.count)
+        ladders.append(ladder)
     }
 
     /// The incident is over.

@@ -72,8 +72,7 @@ extension Engine {
         ladder.adopt(limits, linkIsDown: linkIsDown, rules: rules, now: now.nanoseconds)
         guard !ladder.isOver else { return false }
         lastIncident = max(lastIncident, limits.incident)
-        meters[slot].ladder = Int32(ladders.count)
-        ladders.append(ladder)
+        begin(ladder)
         countBreaker(now: now.nanoseconds)
         return true
     }

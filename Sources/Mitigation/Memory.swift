@@ -245,8 +245,7 @@ extension Engine {
         let ladder = Ladder(slot: slot, restoring: incident, now: now.nanoseconds)
         guard !ladder.isOver else { return }
         lastIncident = max(lastIncident, incident.number)
-        meters[slot].ladder = Int32(ladders.count)
-        ladders.append(ladder)
+        begin(ladder)
         countBreaker(now: now.nanoseconds)
     }
 

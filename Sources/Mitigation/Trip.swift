@@ -18,10 +18,7 @@ struct Trip: Sendable {
         marks: MarkSet, rules: Rules, mtu: UInt32
     ) {
         let grown = meter.grown(direction, since: baseline)
-        let seconds = Double(max(grown.time, 1)) / 1_000_000_000
-        let measured = Cap(
-            packetsPerSecond: Double(grown.packets) / seconds,
-            bytesPerSecond: Double(grown.bytes) / seconds)
+        let measured = Self.load(grown)
         load = measured
         start = baseline.at
         let mark = marks.mark(direction)
@@ -43,15 +40,20 @@ struct Trip: Sendable {
         bitsTripped: Bool, rules: Rules, mtu: UInt32
     ) {
         let grown = meter.grown(.from, since: baseline)
-        let seconds = Double(max(grown.time, 1)) / 1_000_000_000
         self.reason = reason
-        load = Cap(
-            packetsPerSecond: Double(grown.packets) / seconds,
-            bytesPerSecond: Double(grown.bytes) / seconds)
+        load = Self.load(grown)
         start = baseline.at
         cap = Self.cap(
             averageBytes: Self.average(packets: grown.packets, bytes: grown.bytes, mtu: mtu),
             mark: marks.mark(.from), bitsTripped: bitsTripped, rules: rules)
+    }
+
+    /// What grew, a second.
+    private static func load(_ grown: (packets: UInt64, bytes: UInt64, time: UInt64)) -> Cap {
+        let seconds = Double(max(grown.time, 1)) / 1_000_000_000
+        return Cap(
+            packetsPerSecond: Double(grown.packets) / seconds,
+            bytesPerSecond: Double(grown.bytes) / seconds)
     }
 
     /// Bytes per packet with the Ethernet header, in [64, MTU + 18]. A 64 KB segmented frame counts

@@ -14,7 +14,7 @@ enum StatusReport {
         let ports = status.ports.filter { all || isNotable($0) }
         if !ports.isEmpty { lines += table(ports) }
         for port in ports { lines += remarks(on: port).map { "\(port.name): \($0)" } }
-        return lines.map(Terminal.printable)
+        return lines
     }
 
     /// The way of its flood, on whose account it is limited, and what is in the way of its limits.

@@ -1,5 +1,6 @@
 // The TOML reader: places, bounds, and no trap on any bytes.
 
+import Seeded
 import TOML
 import Testing
 
@@ -89,7 +90,7 @@ import Testing
 
     /// Guards against: a trap on bytes that are no configuration. Seeded, to be repeated.
     @Test(arguments: [1, 2, 3] as [UInt64]) func mutated(_ seed: UInt64) throws {
-        var random = SplitMix(state: seed)
+        var random = SplitMix(seed: seed)
         let whole = try ConfigurationTests.documentedFile()
         let lines = whole.split(separator: 0x0a)
         let alphabet = Array("[]{}=.,\"'#\\\n\r\t -+:0_9aeinfux%\u{7f}\u{0}é".utf8) + [0xff, 0x80]
@@ -116,18 +117,5 @@ import Testing
             }
         }
         #expect(accepted > 0 && accepted < 1500, "seed \(seed)")
-    }
-}
-
-/// A small generator with a seed.
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-        return mixed ^ (mixed >> 31)
     }
 }

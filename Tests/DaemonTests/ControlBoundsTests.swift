@@ -3,6 +3,7 @@
 
 import ControlAPI
 import LinuxSystem
+import Seeded
 import Synchronization
 import SystemPackage
 import Testing
@@ -146,7 +147,7 @@ import Testing
     /// Guards against: bytes that are no HTTP taken for a request, or as a reason to trap. Seeded.
     @Test func garbage() throws {
         let harness = try ControlHarness(limits: limits(deadline: .milliseconds(500)))
-        var random = SplitMix(state: 7)
+        var random = SplitMix(seed: 7)
         let seeds = [
             "GET /v1/health HTTP/1.1\r\nHost: x\r\n\r\n",
             "POST /v1/release HTTP/1.1\r\nContent-Length: 13\r\n\r\n{\"all\": true}",

@@ -1,23 +1,9 @@
 // Seeded mutations, for lanes without libFuzzer.
 
-/// A generator whose whole course follows from its seed (SplitMix64).
-package struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    /// The course of this seed.
-    package init(seed: UInt64) { state = seed }
-
-    package mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-        return mixed ^ (mixed >> 31)
-    }
-}
+package import Seeded
 
 /// Changes up to eight bytes (lengths and types more often than others), cuts, or repeats.
-package func mutate(_ bytes: [UInt8], with generator: inout SeededGenerator) -> [UInt8] {
+package func mutate(_ bytes: [UInt8], with generator: inout SplitMix) -> [UInt8] {
     var bytes = bytes
     for _ in 0..<Int.random(in: 1...8, using: &generator) where !bytes.isEmpty {
         let position = Int.random(in: 0..<bytes.count, using: &generator)

@@ -1,5 +1,6 @@
 // Every fuzz target on seeded mutations, for a moment; `make fuzz` gives them more.
 import Fuzz
+import Seeded
 import Testing
 
 @Suite struct FuzzTests {
@@ -8,7 +9,7 @@ import Testing
     @Test(arguments: FuzzTarget.all.map(\.name)) func mutations(_ name: String) throws {
         let target = try #require(FuzzTarget.all.first { $0.name == name })
         let seeds = try target.seeds()
-        var generator = SeededGenerator(seed: 0x51_00ce)
+        var generator = SplitMix(seed: 0x51_00ce)
         var read = 0
         for round in 0..<target.rounds {
             let input = mutate(seeds[round % seeds.count], with: &generator)
