@@ -50,6 +50,9 @@ struct Ledger {
     /// No class ever claimed it.
     var isForeign = false
 
+    /// This daemon has read no counters of it.
+    var isFresh: Bool { sampled == nil }
+
     static func fromRung(_ limits: Limits) -> Rung {
         guard let from = limits.from else { return .normal }
         return from.delay == nil ? .police : limits.rung

@@ -100,6 +100,8 @@ extension World {
         }
         if tap.staleFor > 0 { tap.staleFor -= 1 } else { tap.shown = tap.counters }
         let cap = tap.standing?.from?.cap
+        // The first counters of an interface that could not be listed yet are nobody's.
+        guard claimed.contains(index) || !tap.ledger.isFresh else { return tap.shown }
         tap.ledger.note(tap.shown, at: now, policy: policy, cap: cap)
         return tap.shown
     }
