@@ -92,4 +92,6 @@ public enum TCAction: Hashable, Sendable {
     /// Sent on to the egress of another interface; this one is done with it (TC_ACT_STOLEN).
     /// `mirred egress redirect dev I`
     case redirect(toEgressOf: Int32, cookie: [UInt8])
+    /// Nothing but a verdict, and a count of what it was given to. `action drop`, `action continue`
+    case generic(Verdict, cookie: [UInt8])
 }

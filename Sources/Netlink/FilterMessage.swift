@@ -91,6 +91,10 @@ extension Message {
                 parameters.eaction = TCA_EGRESS_REDIR
                 parameters.ifindex = UInt32(bitPattern: target)
                 options.put(TCA_MIRRED_PARMS, parameters)
+            case .generic(let verdict, _):
+                var parameters = tc_gact()
+                parameters.action = verdict.rawValue
+                options.put(TCA_GACT_PARMS, parameters)
             }
         }
         if !action.cookie.isEmpty { put(TCA_ACT_COOKIE, bytes: action.cookie) }
@@ -127,6 +131,7 @@ extension TCAction {
         switch self {
         case .policePackets, .policeBytes: "police"
         case .redirect: "mirred"
+        case .generic: "gact"
         }
     }
 
@@ -134,7 +139,7 @@ extension TCAction {
     public var cookie: [UInt8] {
         switch self {
         case .policePackets(_, _, _, _, let cookie), .policeBytes(_, _, _, _, _, _, let cookie),
-            .redirect(_, let cookie):
+            .redirect(_, let cookie), .generic(_, let cookie):
             cookie
         }
     }

@@ -16,13 +16,17 @@ public final class Host: Sendable {
     public let uplink: Station
 
     /// Makes the bridge and the uplink, both up, without IPv6 of their own and without multicast
-    /// snooping, so that no frame is seen that no test sent, and with an address of its own, which
-    /// would else be the least of its ports'.
+    /// snooping or netfilter, so that no frame is seen that no test sent and none is dropped, and
+    /// with an address of its own, which would else be the least of its ports'.
     ///
     /// - Throws: `LabError` where the namespace has a bridge of this name already.
     public init(outside: Station.Inside = .sink, uplinkName: String = "uplink") throws(LabError) {
         for scope in ["all", "default"] {
             try writeFile("1", to: "/proc/sys/net/ipv6/conf/\(scope)/disable_ipv6")
+        }
+        for family in ["ip", "ip6", "arp"] {
+            // Netfilter on bridges drops frames that are malformed, where the kernel has it.
+            try? writeFile("0", to: "/proc/sys/net/bridge/bridge-nf-call-\(family)tables")
         }
         try Tool.run(
             "ip", "link", "add", Self.bridge, "address", "52:54:00:ff:ff:00", "type", "bridge",

@@ -17,6 +17,13 @@ public struct Moment: Hashable, Comparable, Sendable {
         return Moment(nanoseconds: UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec))
     }
 
+    /// What the calling thread has had of a processor (CLOCK_THREAD_CPUTIME_ID).
+    static var processorNanoseconds: Int {
+        var time = timespec()
+        unsafe clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+        return Int(time.tv_sec) * 1_000_000_000 + Int(time.tv_nsec)
+    }
+
     /// The earlier moment comes first.
     public static func < (left: Self, right: Self) -> Bool { left.nanoseconds < right.nanoseconds }
 
