@@ -110,4 +110,6 @@ int sluice_bpf_map_name(int map, char *name) {
 }
 
 int sluice_skb_offset_length(void) { return offsetof(struct __sk_buff, len); }
+int sluice_skb_offset_data(void) { return offsetof(struct __sk_buff, data); }
+int sluice_skb_offset_data_end(void) { return offsetof(struct __sk_buff, data_end); }
 int sluice_skb_offset_gso_size(void) { return offsetof(struct __sk_buff, gso_size); }

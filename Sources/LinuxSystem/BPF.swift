@@ -32,6 +32,10 @@ public struct BPFInstruction: Hashable, Sendable {
 public enum SocketBufferField {
     /// The frame's length in bytes, 32 bits.
     public static var length: Int16 { Int16(sluice_skb_offset_length()) }
+    /// Where the frame's bytes begin and end, as far as they lie in one piece, 32 bits each.
+    public static var data: Int16 { Int16(sluice_skb_offset_data()) }
+    /// See `data`.
+    public static var dataEnd: Int16 { Int16(sluice_skb_offset_data_end()) }
     /// The size of a segment of a GSO frame in bytes, 0 for others, 32 bits (5.7 on).
     public static var gsoSize: Int16 { Int16(sluice_skb_offset_gso_size()) }
 }

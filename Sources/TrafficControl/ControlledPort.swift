@@ -28,6 +28,14 @@ public enum Policer: String, Hashable, Sendable, CaseIterable {
     case ifb = "ifb"
 }
 
+/// What drops and counts the frames that a guard refuses.
+public enum GuardEnforcer: String, Hashable, Sendable, CaseIterable {
+    /// act_gact behind a classic BPF classifier for each reason.
+    case actGact = "act_gact"
+    /// One eBPF program.
+    case bpf = "ebpf"
+}
+
 /// What this kernel has of the parts that the rungs are made of, found by trying.
 public struct KernelParts: Hashable, Sendable {
     /// `police` with a packet rate that is kept (5.10 takes it and does not).
@@ -38,17 +46,21 @@ public struct KernelParts: Hashable, Sendable {
     public var hasNetem: Bool
     /// `ifb` links.
     public var hasIFB: Bool
+    /// `gact`, which counts what a guard drops.
+    public var hasActGact: Bool
     /// What is missing and what stands in for it, a sentence each.
     public var notes: [String]
 
     /// A kernel with these parts.
     public init(
-        hasActPolice: Bool, hasBPF: Bool, hasNetem: Bool, hasIFB: Bool, notes: [String] = []
+        hasActPolice: Bool, hasBPF: Bool, hasNetem: Bool, hasIFB: Bool, hasActGact: Bool = false,
+        notes: [String] = []
     ) {
         self.hasActPolice = hasActPolice
         self.hasBPF = hasBPF
         self.hasNetem = hasNetem
         self.hasIFB = hasIFB
+        self.hasActGact = hasActGact
         self.notes = notes
     }
 }
@@ -73,13 +85,18 @@ public struct TrafficControlSettings: Hashable, Sendable {
     /// Whether ours takes the place of another owner's root qdisc where nothing else limits what is
     /// sent to a VM; it is put back afterwards.
     public var replacesForeignRoot: Bool
+    /// What guards are made of; nil: the first that this kernel has, in the order of
+    /// `GuardEnforcer`.
+    public var guardEnforcer: GuardEnforcer?
 
     /// Settings; by default everything is found out.
     public init(
-        policer: Policer? = nil, hook: HookChoice = .auto, replacesForeignRoot: Bool = false
+        policer: Policer? = nil, hook: HookChoice = .auto, replacesForeignRoot: Bool = false,
+        guardEnforcer: GuardEnforcer? = nil
     ) {
         self.policer = policer
         self.hook = hook
         self.replacesForeignRoot = replacesForeignRoot
+        self.guardEnforcer = guardEnforcer
     }
 }

@@ -9,6 +9,7 @@ struct Execution {
     let tag: Tag
     var ifbs: [IFBRole: Int32]
     var buckets: [Mitigation.Direction: TokenBuckets]
+    var guardCounters: GuardCounters?
     /// The parent under which filters of the port's ingress are written.
     let ingressParent: Handle
     /// Whether one of the steps made the hook.
@@ -17,12 +18,13 @@ struct Execution {
     init(
         port: ControlledPort, tag: Tag, ifbs: [IFBRole: Int32] = [:],
         buckets: [Mitigation.Direction: TokenBuckets] = [:],
-        ingressParent: Handle = .clsactIngress
+        guardCounters: GuardCounters? = nil, ingressParent: Handle = .clsactIngress
     ) {
         self.port = port
         self.tag = tag
         self.ifbs = ifbs
         self.buckets = buckets
+        self.guardCounters = guardCounters
         self.ingressParent = ingressParent
     }
 
@@ -40,6 +42,7 @@ struct Execution {
             try StepFailure.netlinked { () throws(NetlinkError) in try socket.deleteLink(index) }
             ifbs[role] = nil
         case .raise(let role): try raise(role, on: &socket)
+        case .putGuard(let wanted): try put(wanted, socket: &socket)
         case .putFilter(let device, let filter): try put(filter, on: device, socket: &socket)
         case .setBuckets(let direction, let limits): try set(limits, of: direction)
         case .addHook:
@@ -170,6 +173,36 @@ struct Execution {
         }
     }
 
+    private mutating func put(
+        _ wanted: WantedGuard, socket: inout RouteSocket
+    ) throws(StepFailure) {
+        let parent = ingressParent
+        func filter(_ match: Match, _ actions: [TCAction]) -> Filter {
+            Filter(
+                parent: parent, preference: Ownership.guardPreference, handle: wanted.handle,
+                match: match, actions: actions)
+        }
+        switch wanted.match {
+        case .rule(let rule):
+            let put = filter(
+                .classicBPF(rule.program), [.generic(wanted.verdict, cookie: tag.cookie)])
+            try StepFailure.netlinked { () throws(NetlinkError) in
+                try socket.put(put, on: port.index)
+            }
+        case .program(let flow, let policy):
+            let counters = try StepFailure.bpfed { () throws(BPFError) in try GuardCounters() }
+            let program = GuardBytecode(
+                flow, policy: policy, mode: wanted.mode, counters: counters.map.descriptor)
+            let loaded = try StepFailure.bpfed { () throws(BPFError) in try program.load() }
+            let match = Match.extendedBPF(
+                descriptor: loaded.descriptor, name: tag.name(guardLabel: wanted.label))
+            try StepFailure.netlinked { () throws(NetlinkError) in
+                try socket.put(filter(match, []), on: port.index)
+            }
+            guardCounters = counters
+        }
+    }
+
     private func actions(of wanted: WantedFilter) throws(StepFailure) -> [TCAction] {
         switch wanted.act {
         case nil: return []
@@ -216,6 +249,9 @@ extension Step {
             "class \(wanted.id) on \(device.name(port))"
         case .raise(let role): "link \(role.name(of: port.index)) up"
         case .addHook(let hook): "qdisc \(hook.rawValue) on \(port.name)"
+        case .putGuard(let wanted):
+            "guard \(Ownership.guardReason(of: wanted.handle)?.rawValue ?? "program") on "
+                + port.name.description
         case .putFilter(let device, let filter):
             "filter pref \(filter.preference) on \(device.name(port))"
         case .setBuckets(let direction, _): "eBPF limits \(direction.rawValue) \(port.name)"

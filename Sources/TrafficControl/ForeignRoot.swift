@@ -49,7 +49,8 @@ extension KernelTrafficControl {
             roots[port.index] = nil
             let observed = try socket.observe(
                 port, Known(readsRoot: settings.replacesForeignRoot))
-            var origin = PortOrigin(hadHook: observed.hook != nil)
+            // A hook that stands for our guards is no other owner's.
+            var origin = PortOrigin(hadHook: observed.hook != nil && !observed.ownsHook)
             guard hook(of: port, observed) == .ingress else { return origin }
             switch observed.foreignRoot {
             case nil: break

@@ -29,10 +29,12 @@ enum KernelProbe {
             let police = tryActPolice(on: index, &socket)
             let bpf = tryBPF(on: index, &socket)
             let netem = tryNetem(on: index, &socket)
+            let gact = tryActGact(on: index, &socket)
             try? socket.deleteLink(index)
             parts.hasActPolice = police == nil
             parts.hasBPF = bpf == nil
             parts.hasNetem = netem == nil
+            parts.hasActGact = gact == nil
             parts.notes = notes(police: police, bpf: bpf, netem: netem)
         } catch {
             parts.notes = ["no ifb (\(error)): no port can be shaped or limited"]
@@ -87,6 +89,23 @@ enum KernelProbe {
         }
     }
 
+    private static func tryActGact(on index: Int32, _ socket: inout RouteSocket) -> String? {
+        let cookie = Tag(index: index, incident: 0, rung: .normal, ownsHook: true).cookie
+        let filter = Filter(
+            parent: .clsactIngress, preference: Ownership.guardPreference,
+            handle: Ownership.guardHandle(of: .other),
+            match: .classicBPF(ClassicCode.everything),
+            actions: [.generic(.drop, cookie: cookie)])
+        return trying { () throws(NetlinkError) in
+            try socket.add(.clsact, to: index, parent: .ingress, handle: .ingressQdisc)
+            defer {
+                try? socket.deleteQdisc(of: index, parent: .ingress, handle: .ingressQdisc)
+            }
+            try socket.put(filter, on: index)
+            return nil
+        }
+    }
+
     private static func tryNetem(on index: Int32, _ socket: inout RouteSocket) -> String? {
         let netem = Qdisc.netem(Netem(delayNanoseconds: 200_000_000, limitPackets: 1_000))
         return trying { () throws(NetlinkError) in
@@ -134,6 +153,14 @@ extension KernelParts {
             case .ifb: hasIFB
             }
         }
+        guard let configured else { return present.first }
+        return present.contains(configured) ? configured : nil
+    }
+
+    /// What guards are made of: as configured, else the first there is; nil where it is not to be
+    /// had.
+    func guardEnforcer(configured: GuardEnforcer?) -> GuardEnforcer? {
+        let present = GuardEnforcer.allCases.filter { $0 == .actGact ? hasActGact : hasBPF }
         guard let configured else { return present.first }
         return present.contains(configured) ? configured : nil
     }

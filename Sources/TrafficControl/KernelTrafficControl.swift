@@ -24,6 +24,8 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
     let policer: Policer
     var socket: RouteSocket
     var installed: [Int32: Installed] = [:]
+    /// What was asked of ports' guards; a port that is not here keeps what stands there.
+    var guarded: [Int32: GuardOrder] = [:]
     /// What was on ports before ours, where it is known.
     var origins: [Int32: PortOrigin] = [:]
     /// The roots of other owners whose place ours may take, or has taken.
@@ -70,19 +72,31 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
     public mutating func apply(
         _ limits: Limits?, to port: ControlledPort
     ) throws(TrafficControlError) {
+        try change(port, to: limits, guards: guarded[port.index])
+    }
+
+    /// Both, or what was confirmed last.
+    mutating func change(
+        _ port: ControlledPort, to limits: Limits?, guards: GuardOrder?
+    ) throws(TrafficControlError) {
         let before = installed[port.index]?.limits
+        let guardsBefore = guarded[port.index]
+        guarded[port.index] = guards
         lookAtChains()
         do throws(StepFailure) {
             try reconcile(limits, on: port)
         } catch {
             guard !isGone(port) else {
                 installed[port.index] = nil
+                guarded[port.index] = nil
                 advised[port.index] = nil
                 throw .gone
             }
+            let isOther = before != limits || guardsBefore?.compiled != guards?.compiled
+            guarded[port.index] = guardsBefore
             if case .declined = error { throw error.told }
             // Undo what was half done: back to what was confirmed last.
-            if before != limits {
+            if isOther {
                 do throws(StepFailure) {
                     try reconcile(before, on: port)
                 } catch let second {
@@ -114,6 +128,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
     public mutating func forget(_ port: ControlledPort) {
         origins[port.index] = nil
         roots[port.index] = nil
+        guarded[port.index] = nil
         advised[port.index] = nil
         guard let held = installed.removeValue(forKey: port.index), !held.ifbs.isEmpty else {
             return
@@ -163,10 +178,12 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
     mutating func advise(
         _ limits: Limits?, port: ControlledPort, observed: ObservedTree, site: Site
     ) {
-        let sentences = limits.map {
-            observed.advisories($0, site: site, policer: policer, port: port)
+        var sentences =
+            limits.map { observed.advisories($0, site: site, policer: policer, port: port) } ?? []
+        if guarded[port.index]?.compiled.guards.isEmpty == false {
+            sentences += observed.guardAdvisories(port)
         }
-        advised[port.index] = sentences?.isEmpty == false ? sentences : nil
+        advised[port.index] = sentences.isEmpty ? nil : sentences
     }
 
     /// Reads nftables' chains anew; where they cannot be read, those that were there are taken to
@@ -184,20 +201,25 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         _ limits: Limits?, on port: ControlledPort
     ) throws(StepFailure) -> Int {
         let held = installed[port.index]
+        let order = guarded[port.index]
         var observed = try socket.observe(
             port,
             Known(
-                buckets: held?.buckets ?? [:], chains: chains, readsRoot: readsRoot(of: port)))
+                buckets: held?.buckets ?? [:], guardCounters: order?.counters, chains: chains,
+                readsRoot: readsRoot(of: port)))
         // A hook of ours whose filters somebody flushed says no longer that it is ours.
-        let madeHook = held?.ownsHook == true || origins[port.index]?.hadHook == false
-        if madeHook, observed.filters.isEmpty, !observed.hasForeignFilters {
+        let madeHook =
+            held?.ownsHook == true || order?.ownsHook == true
+            || origins[port.index]?.hadHook == false
+        if madeHook, !observed.holdsOurFilters, !observed.hasForeignFilters {
             // Of another kind than ours was, it is another's.
             let kind = held?.site.hook ?? observed.hook
             observed.ownsHook = observed.hook != nil && observed.hook == kind
         }
         let site = self.site(of: port, observed: observed, limits: limits)
-        let wanted =
+        var wanted =
             if let limits { try tree(limits, port: port, site: site) } else { WantedTree.empty }
+        wanted.guards = order?.compiled.filters
         let steps = Plan.steps(from: observed, to: wanted, site: site)
         let ownsHook = observed.hook == nil || observed.ownsHook
         var execution = Execution(
@@ -206,12 +228,16 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
                 index: port.index, incident: wanted.incident, rung: limits?.rung ?? .normal,
                 ownsHook: ownsHook),
             ifbs: observed.ifbs.mapValues(\.link.index),
-            buckets: observed.buckets, ingressParent: observed.ingressParent)
+            buckets: observed.buckets, guardCounters: observed.guardCounters,
+            ingressParent: observed.ingressParent)
         do throws(StepFailure) {
             for step in steps { try execution.run(step, on: &socket) }
             if !steps.isEmpty {
                 let after = try socket.observe(
-                    port, Known(buckets: execution.buckets, readsRoot: readsRoot(of: port)))
+                    port,
+                    Known(
+                        buckets: execution.buckets, guardCounters: execution.guardCounters,
+                        readsRoot: readsRoot(of: port)))
                 if let first = Plan.steps(from: after, to: wanted, site: site).first {
                     throw .mismatch("\(first.summary(port)) does not stand after it was set")
                 }
@@ -228,6 +254,8 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
                 limits: $0, ifbs: execution.ifbs, buckets: execution.buckets, site: site,
                 ownsHook: ownsHook && !wanted.filters.isEmpty)
         }
+        guarded[port.index]?.counters = execution.guardCounters
+        guarded[port.index]?.ownsHook = ownsHook && wanted.guards?.isEmpty == false
         if limits == nil { origins[port.index] = nil }
         return steps.count
     }
@@ -235,7 +263,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
     /// A hook that was made for filters that were then refused.
     private mutating func removeEmptyHook(of port: ControlledPort) {
         guard let observed = try? socket.observe(port), observed.hook != nil,
-            observed.filters.isEmpty, !observed.hasForeignFilters
+            !observed.holdsOurFilters, !observed.hasForeignFilters
         else { return }
         try? socket.deleteQdisc(of: port.index, parent: .ingress, handle: .ingressQdisc)
     }

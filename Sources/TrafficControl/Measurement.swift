@@ -18,6 +18,7 @@ extension KernelTrafficControl {
                 measured.fromLane = lanes.lane
                 measured.fromSeen = lanes.seen
                     .adding(try filters(.from, port).droppedBeforeOurs)
+                    .adding(try droppedByGuardProgram(port))
             }
             guard held.limits.to != nil else { return measured }
             if held.site.hook == .clsact {

@@ -14,6 +14,8 @@ struct Known {
     var qdiscs: [Int32: [QdiscRecord]]?
     /// The maps of the port's eBPF policers that this process holds.
     var buckets: [Mitigation.Direction: TokenBuckets] = [:]
+    /// The map of the port's eBPF guard that this process holds.
+    var guardCounters: GuardCounters?
     /// nftables' chains on the ingress of any interface.
     var chains: [IngressChain] = []
     /// Whether the root of another owner is to be looked at, with all below it.
@@ -45,7 +47,7 @@ extension RouteSocket {
                 if let qdiscs = known.qdiscs { qdiscs } else {
                     Dictionary(grouping: try self.qdiscs(), by: \.index)
                 }
-            var tree = try tree(of: link, qdiscs, known.buckets)
+            var tree = try tree(of: link, qdiscs, known)
             tree?.chains = known.chains.filter { $0.hangs(on: link.name) }
             if known.readsRoot, let queues = tree?.port, queues.foreignRoot != nil {
                 tree?.foreignRoot = try self.foreignRoot(of: link.index, queues.qdiscs)
@@ -56,7 +58,7 @@ extension RouteSocket {
 
     private mutating func tree(
         of link: Link, _ qdiscs: [Int32: [QdiscRecord]],
-        _ buckets: [Mitigation.Direction: TokenBuckets]
+        _ known: Known
     ) throws(NetlinkError) -> ObservedTree? {
         var tree = ObservedTree()
         guard let queues = try queues(of: link, qdiscs) else { return nil }
@@ -64,8 +66,8 @@ extension RouteSocket {
         for qdisc in queues.qdiscs where qdisc.handle == .ingressQdisc {
             tree.hook = Site.Hook(rawValue: qdisc.kind)
         }
-        try observeHook(of: link.index, buckets, into: &tree)
-        guard tree.hook != nil || (tree.filters.isEmpty && !tree.hasForeignFilters) else {
+        try observeHook(of: link.index, known, into: &tree)
+        guard tree.hook != nil || (!tree.holdsOurFilters && !tree.hasForeignFilters) else {
             return nil
         }
         for role in IFBRole.allCases {
@@ -101,8 +103,7 @@ extension RouteSocket {
     /// Our filters, and whether there are others, asked for directly. A plain `ingress` answers for
     /// the egress with its one list, so that egress is only asked for where there may be a clsact.
     private mutating func observeHook(
-        of index: Int32, _ buckets: [Mitigation.Direction: TokenBuckets],
-        into tree: inout ObservedTree
+        of index: Int32, _ known: Known, into tree: inout ObservedTree
     ) throws(NetlinkError) {
         let parents: [(Handle, Mitigation.Direction)] =
             tree.hook == .ingress
@@ -113,6 +114,10 @@ extension RouteSocket {
                 // A filter is told by the block it was asked for in.
                 filter.parent = parent
                 guard !Ownership.isOurHead(filter) else { continue }
+                guard !Ownership.isGuard(filter) else {
+                    tree.add(filter, known.guardCounters)
+                    continue
+                }
                 guard Ownership.isOurs(filter) else {
                     if tree.hook == .ingress { tree.ingressParent = told }
                     tree.hasForeignFilters = true
@@ -126,10 +131,22 @@ extension RouteSocket {
                 guard let program = filter.bpfProgramID else { continue }
                 // By descriptor where we hold the very program's maps; by id needs CAP_SYS_ADMIN.
                 let maps =
-                    buckets[direction].flatMap { $0.serves(program) ? $0 : nil }
+                    known.buckets[direction].flatMap { $0.serves(program) ? $0 : nil }
                     ?? (try? TokenBuckets(ofProgram: program))
                 tree.buckets[direction] = maps
             }
         }
+    }
+}
+
+extension ObservedTree {
+    /// Adds a guard's filter, with its counters: by descriptor where we hold the very program's map.
+    fileprivate mutating func add(_ filter: FilterRecord, _ held: GuardCounters?) {
+        guards.append(filter)
+        ownsHook = ownsHook || Ownership.tag(of: filter)?.ownsHook == true
+        guard let program = filter.bpfProgramID else { return }
+        guardCounters =
+            held.flatMap { $0.serves(program) ? $0 : nil }
+            ?? (try? GuardCounters(ofProgram: program))
     }
 }

@@ -48,8 +48,12 @@ struct ObservedTree {
     var ingressParent = Handle.clsactIngress
     /// nftables' chains on the port's ingress.
     var chains: [IngressChain] = []
-    /// Our filters at the hook.
+    /// The filters of our limits at the hook.
     var filters: [FilterRecord] = []
+    /// The filters of our guards there.
+    var guards: [FilterRecord] = []
+    /// The counters of an eBPF guard, where they can be had.
+    var guardCounters: GuardCounters?
     /// The maps of each direction's eBPF filter, where they can be had.
     var buckets: [Mitigation.Direction: TokenBuckets] = [:]
     var port = ObservedQueues()
@@ -57,8 +61,11 @@ struct ObservedTree {
     var foreignRoot: Result<RootSnapshot, Unrestorable>?
     var ifbs: [IFBRole: ObservedIFB] = [:]
 
-    /// Whether anything of ours is there.
+    /// Whether no limit of ours is there.
     var isEmpty: Bool { filters.isEmpty && ifbs.isEmpty && port.ourRoot == nil }
+
+    /// Whether a filter of ours is at the hook.
+    var holdsOurFilters: Bool { !filters.isEmpty || !guards.isEmpty }
 
     /// Whether our trees may stand at the port's root.
     var ownsRoot: Bool { port.hasDefaultRoot || port.ourRoot != nil }

@@ -19,7 +19,7 @@ enum Ownership {
     /// The name under which bpf programs are listed (`bpftool prog`), at most 15 characters.
     static let programName = "sluice"
 
-    /// A filter of ours, by handle, preference, and cookie or name.
+    /// A limit's filter of ours, by handle, preference, and cookie or name.
     static func isOurs(_ filter: FilterRecord) -> Bool {
         guard filter.handle == filterHandle, filter.chain == 0,
             FrameLane.allCases.contains(where: { $0.preference == filter.preference })
@@ -30,7 +30,8 @@ enum Ownership {
     /// The entry without a handle that the kernel lists before our filter at each preference.
     static func isOurHead(_ filter: FilterRecord) -> Bool {
         filter.handle == 0 && filter.kind == "bpf" && filter.chain == 0
-            && FrameLane.allCases.contains { $0.preference == filter.preference }
+            && (filter.preference == guardPreference
+                || FrameLane.allCases.contains { $0.preference == filter.preference })
     }
 
     /// What a filter of ours says of itself; nil where it does not.
@@ -75,6 +76,11 @@ struct Tag: Hashable, Sendable {
         ownsHook = cookie[4] & 1 == 1
         index = Int32(bitPattern: Self.number(cookie[8..<12]))
         incident = Self.number(cookie[12..<16])
+    }
+
+    /// The name of a guard's program: as a limit's, with the guard's label in place of ports.
+    func name(guardLabel: String) -> String {
+        "sluice/1/\(index)/\(incident)/\(rung.rawValue)/\(ownsHook ? "hook" : "-")/\(guardLabel)"
     }
 
     /// The name of a bpf filter: `sluice/1/<index>/<incident>/<rung>/<hook or ->/<tcp ports>`; the

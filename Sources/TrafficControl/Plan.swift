@@ -21,6 +21,7 @@ enum Step: Hashable, Sendable {
     case changeClass(Device, WantedClass)
     case raise(IFBRole)
     case addHook(Site.Hook)
+    case putGuard(WantedGuard)
     case putFilter(Device, WantedFilter)
     case setBuckets(Mitigation.Direction, [TokenBucketLimits])
     case deleteFilter(FilterRecord)
@@ -48,10 +49,18 @@ enum Plan {
             if present?.link.isUp != true { steps.append(.raise(role)) }
         }
         if let root = wanted.root { steps += queueSteps(on: .port, from: observed.port, to: root) }
-        if !wanted.filters.isEmpty, observed.hook == nil { steps.append(.addHook(site.hook)) }
+        if wanted.needsHook, observed.hook == nil { steps.append(.addHook(site.hook)) }
+        steps += guardSteps(from: observed, to: wanted)
         steps += filterSteps(from: observed, to: wanted)
         steps += removals(from: observed, to: wanted, site: site)
         return steps
+    }
+
+    /// Before the limits, as they stand.
+    private static func guardSteps(from observed: ObservedTree, to wanted: WantedTree) -> [Step] {
+        (wanted.guards ?? []).filter { asked in
+            !observed.guards.contains { asked.isHeld(by: $0) }
+        }.map { .putGuard($0) }
     }
 
     private static func filterSteps(from observed: ObservedTree, to wanted: WantedTree) -> [Step] {
@@ -129,10 +138,13 @@ enum Plan {
                 $0.preference == filter.preference && $0.parent == filter.parent
             }
         }
-        if wanted.filters.isEmpty, observed.ownsHook, !observed.hasForeignFilters {
+        let keepsGuards = wanted.guards.map { !$0.isEmpty } ?? !observed.guards.isEmpty
+        if wanted.filters.isEmpty, !keepsGuards, observed.ownsHook, !observed.hasForeignFilters {
             steps.append(.deleteHook)  // our filters go with it, at once
         } else {
             steps += surplus.sorted { $0.preference > $1.preference }
+                .map { .deleteFilter($0) }
+            steps += observed.guards.filter { wanted.isSurplus(guard: $0) }
                 .map { .deleteFilter($0) }
         }
         if wanted.root == nil {

@@ -17,7 +17,8 @@ extension KernelTrafficControl {
         do throws(NetlinkError) {
             let qdiscs = Dictionary(grouping: try socket.qdiscs(), by: \.index)
             for port in ports {
-                guard let held = installed[port.index] else { continue }
+                let held = installed[port.index]
+                guard held != nil || guarded[port.index] != nil else { continue }
                 repairs[port.index] = repair(port, held, qdiscs, puttingBack)
             }
         } catch {
@@ -28,37 +29,41 @@ extension KernelTrafficControl {
     }
 
     private mutating func repair(
-        _ port: ControlledPort, _ held: Installed, _ qdiscs: [Int32: [QdiscRecord]],
+        _ port: ControlledPort, _ held: Installed?, _ qdiscs: [Int32: [QdiscRecord]],
         _ puttingBack: Bool
     ) -> Repair? {
         do throws(StepFailure) {
             let observed = try socket.observe(
                 port,
                 Known(
-                    qdiscs: qdiscs, buckets: held.buckets, chains: chains,
+                    qdiscs: qdiscs, buckets: held?.buckets ?? [:],
+                    guardCounters: guarded[port.index]?.counters, chains: chains,
                     readsRoot: readsRoot(of: port)))
-            let site = self.site(of: port, observed: observed, limits: held.limits)
-            advise(held.limits, port: port, observed: observed, site: site)
-            let wanted = try tree(held.limits, port: port, site: site)
+            let limits = held?.limits
+            let site = self.site(of: port, observed: observed, limits: limits)
+            advise(limits, port: port, observed: observed, site: site)
+            var wanted =
+                if let limits { try tree(limits, port: port, site: site) } else { WantedTree.empty }
+            wanted.guards = guarded[port.index]?.compiled.filters
             guard let first = Plan.steps(from: observed, to: wanted, site: site).first else {
                 return nil
             }
             guard puttingBack else { return try takeOutBrokenRedirects(of: port, observed) }
-            return try putBack(held.limits, on: port, first: first.summary(port))
+            return try putBack(limits, on: port, first: first.summary(port))
         } catch {
             return .failed(isGone(port) ? .gone : error.told)
         }
     }
 
     private mutating func putBack(
-        _ limits: Limits, on port: ControlledPort, first: String
+        _ limits: Limits?, on port: ControlledPort, first: String
     ) throws(StepFailure) -> Repair? {
         do throws(StepFailure) {
             // Looks again before it writes: the dump was made a moment ago.
             let count = try reconcile(limits, on: port)
             return count == 0 ? nil : .putBack("\(count) objects, the first: \(first)")
         } catch {
-            guard let policed = limits.policed, !isGone(port) else { throw error }
+            guard let limits, let policed = limits.policed, !isGone(port) else { throw error }
             // What is wanted stays what it was: the next look tries again.
             let wanted = installed[port.index]
             try reconcile(policed, on: port)

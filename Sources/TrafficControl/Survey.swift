@@ -17,7 +17,10 @@ extension KernelTrafficControl {
         // What is held by now needs no look: a survey may come again after others failed.
         for port in ports where installed[port.index] == nil && !known.contains(port.index) {
             do throws(StepFailure) {
-                guard let found = try adopt(port, lane: lane) else { continue }
+                let observed = try socket.observe(
+                    port, Known(chains: chains, readsRoot: readsRoot(of: port)))
+                if !observed.guards.isEmpty { survey.guarded.insert(port.index) }
+                guard let found = try adopt(port, observed, lane: lane) else { continue }
                 survey.found.append(found)
             } catch {
                 guard !isGone(port) else { continue }
@@ -90,7 +93,13 @@ extension KernelTrafficControl {
             index: link.index, name: PortName(bytes: link.name), mtu: link.mtu)
         let observed = try socket.observe(port, Known(readsRoot: readsRoot(of: port)))
         let root = rootSite(of: port, observed, isWanted: false)
-        guard !observed.isEmpty || !observed.missing(at: root).isEmpty else { return }
+        guard
+            !observed.isEmpty || !observed.guards.isEmpty || !observed.missing(at: root).isEmpty
+        else { return }
+        guarded[port.index] = GuardOrder(
+            compiled: CompiledGuards(Guards(), enforcer: .actGact),
+            counters: observed.guardCounters)
+        defer { guarded[port.index] = nil }
         // We only take down the link of a port that is tightened.
         let rungs = observed.filters.compactMap { Ownership.tag(of: $0)?.rung }
         try reconcile(nil, on: port)
@@ -105,10 +114,8 @@ extension KernelTrafficControl {
     }
 
     private mutating func adopt(
-        _ port: ControlledPort, lane: Lane
+        _ port: ControlledPort, _ observed: ObservedTree, lane: Lane
     ) throws(StepFailure) -> Found? {
-        let observed = try socket.observe(
-            port, Known(chains: chains, readsRoot: readsRoot(of: port)))
         guard !observed.isEmpty else {
             // Another owner's root may have been put back in part.
             if readsRoot(of: port) { try reconcile(nil, on: port) }

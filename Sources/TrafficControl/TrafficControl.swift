@@ -71,6 +71,9 @@ public struct Found: Hashable, Sendable {
 public struct Survey: Hashable, Sendable {
     /// The ports on which limits of ours stand.
     public var found: [Found] = []
+    /// The ports, by interface index, on which guards of ours stand. They stay until `apply` says
+    /// what the port's guards are.
+    public var guarded: Set<Int32> = []
     /// The interfaces from which something of ours was taken out, by name.
     public var cleaned: [PortName] = []
     /// Of these, those whose root qdisc another owner had and that nobody remembers: they are left
@@ -96,12 +99,28 @@ public protocol TrafficControl: ~Copyable {
     /// What this kernel has.
     var parts: KernelParts { get }
 
-    /// Brings a port to `limits` (nil: nothing of ours) and reads it back. Equal limits write
-    /// nothing.
+    /// Brings a port to `limits` (nil: none of ours) and reads it back. Equal limits write
+    /// nothing. Its guards stay as they are.
     /// - Throws: `refused` where what stood before still stands, `unknown`, `gone`.
     mutating func apply(
         _ limits: Limits?, to port: ControlledPort
     ) throws(TrafficControlError)
+
+    /// Brings a port to `limits` and `guards` (nil: none of either) and reads it back; equal ones
+    /// write nothing. Guards stand before every limit, whatever the rung, until this is called
+    /// again; guards that a former process left stay until it is called. Changed guards are replaced
+    /// in place, without a gap, and count from zero.
+    /// - Throws: `refused` where what stood before still stands, `unknown`, `gone`.
+    mutating func apply(
+        _ limits: Limits?, guards: Guards?, to port: ControlledPort
+    ) throws(TrafficControlError)
+
+    /// What a port's guards have refused since they stand, or would have in monitor mode; reasons
+    /// without any are left out.
+    /// - Throws: `unknown` where the counters cannot be read, `gone`.
+    mutating func guardCounters(
+        of port: ControlledPort
+    ) throws(TrafficControlError) -> [GuardReason: GuardCount]
 
     /// What is on a port on which nothing of ours stands: to be kept, before the first limits, for
     /// whoever has to take them out again, and to be held as soon as it is kept.

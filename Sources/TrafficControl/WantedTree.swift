@@ -1,5 +1,7 @@
 // The objects that hold a port's limits, as data: nothing here speaks to the kernel.
 //
+// Guards stand at pref 10, before all of these (GuardFilters).
+//
 // From the VM, with act_police or eBPF:          From the VM, with neither:
 //   hook (ingress or clsact)                       hook
 //     pref 11 own servers   -> policed               pref 13 every frame -> ifb-f
@@ -88,8 +90,19 @@ struct WantedTree: Hashable, Sendable {
     var ifbs: [IFBRole: QueueTree] = [:]
     /// At the port's own root.
     var root: QueueTree?
+    /// The guards' filters; nil: those that are there stay, whatever they are.
+    var guards: [WantedGuard]?
 
-    /// Nothing of ours.
+    /// Whether filters of ours shall stand at the hook.
+    var needsHook: Bool { !filters.isEmpty || guards?.isEmpty == false }
+
+    /// Whether a guard's filter that is there is not wanted.
+    func isSurplus(guard filter: FilterRecord) -> Bool {
+        guard let guards else { return false }
+        return !guards.contains { $0.handle == filter.handle }
+    }
+
+    /// No limits of ours.
     static let empty = WantedTree()
 
     /// What holds `limits` on `port`.

@@ -20,6 +20,8 @@ public struct Snapshot: Hashable, Sendable, CustomStringConvertible {
     private static let volatile: Set<String> = [
         "hello_timer", "tcn_timer", "topology_change_timer", "gc_timer", "hold_timer",
         "message_age_timer", "forward_delay_timer",
+        // The operational state follows the carrier a while later; IFF_UP stands in the flags.
+        "state",
     ]
 
     /// Takes the picture.

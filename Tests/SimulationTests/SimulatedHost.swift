@@ -171,6 +171,15 @@ struct SimulatedControl: TrafficControl {
     /// How many ports something is kept of.
     var size: Int { max(applied.count, leadsTo.count, origins.count) }
 
+    /// Guards have no part in the simulation.
+    mutating func apply(
+        _ limits: Limits?, guards: Guards?, to port: ControlledPort
+    ) throws(TrafficControlError) { try apply(limits, to: port) }
+
+    mutating func guardCounters(
+        of port: ControlledPort
+    ) throws(TrafficControlError) -> [GuardReason: GuardCount] { [:] }
+
     mutating func apply(
         _ limits: Limits?, to port: ControlledPort
     ) throws(TrafficControlError) {

@@ -28,4 +28,6 @@ int sluice_bpf_map_name(int map, char *name);
 
 // Offsets in struct __sk_buff.
 int sluice_skb_offset_length(void);
+int sluice_skb_offset_data(void);
+int sluice_skb_offset_data_end(void);
 int sluice_skb_offset_gso_size(void);

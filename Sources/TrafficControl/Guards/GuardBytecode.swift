@@ -1,0 +1,167 @@
+// Guards as one eBPF program, direct action: what is refused is counted by its reason, and dropped
+// or not; all else goes on to the next filter (TC_ACT_UNSPEC).
+// Codes: <linux/bpf.h>, <linux/bpf_common.h>. LD_ABS and LD_IND need the context in r6, give r0,
+// and lose r1 to r5. Jumps compare 32 bits (BPF_JMP32, 5.1 on), as classic BPF does.
+import LinuxSystem
+
+/// The counters' map: for each reason, by its number, packets and bytes.
+enum GuardCounterLayout {
+    static let name = "sluice_guards"
+    static let wordsPerReason = 2
+    static let valueSize = GuardReason.allCases.count * wordsPerReason * 8
+}
+
+/// Registers by their use.
+private enum Register {
+    static let accumulator: UInt8 = 0
+    static let scratch: UInt8 = 1
+    static let context: UInt8 = 6
+    static let index: UInt8 = 7
+    static let counter: UInt8 = 8
+    static let frame: UInt8 = 10
+}
+
+struct GuardBytecode {
+    private(set) var instructions: [BPFInstruction] = []
+    private var stepPlaces: [Int] = []
+    private var passPlace = 0
+    private var refusePlaces: [GuardReason: Int] = [:]
+    private var countPlace = 0
+    private var jumps: [(at: Int, to: GuardFlow.Target)] = []
+
+    /// With the descriptor of the counters' map.
+    init(_ flow: GuardFlow, policy: GuardPolicy, mode: Guards.Mode, counters: Int32) {
+        emit(0xbf, Register.context, Register.scratch)
+        let head = GuardFastPath(policy)
+        let begin = instructions.count
+        instructions += head.instructions
+        for at in head.slowJumps {
+            instructions[begin + at].offset = Int16(head.instructions.count - at - 1)
+        }
+        jumps += head.passJumps.map { (begin + $0, .pass) }
+        // The index is set on every path that uses it; the verifier wants to see it.
+        emit(0xb7, Register.index, immediate: 0)
+        for step in flow.steps {
+            stepPlaces.append(instructions.count)
+            emit(step)
+        }
+        passPlace = instructions.count
+        emit(0xb4, Register.accumulator, immediate: -1)  // TC_ACT_UNSPEC
+        emit(0x95)
+        let reasons = flow.reasons
+        var toCount: [Int] = []
+        for reason in reasons {
+            refusePlaces[reason] = instructions.count
+            let offset = reason.number * GuardCounterLayout.wordsPerReason * 8
+            // The address of the map's value plus offset (BPF_PSEUDO_MAP_VALUE, 5.2 on).
+            emit(0x18, Register.counter, 2, immediate: counters)
+            emit(0, immediate: Int32(offset))
+            toCount.append(instructions.count)
+            emit(0x05)
+        }
+        countPlace = instructions.count
+        if !reasons.isEmpty { emitCount(mode) }
+        for at in toCount { instructions[at].offset = Int16(countPlace - at - 1) }
+        for jump in jumps { instructions[jump.at].offset = Int16(place(jump.to) - jump.at - 1) }
+    }
+
+    /// Loads it into the kernel.
+    func load() throws(BPFError) -> BPFClassifier {
+        try BPFClassifier(name: Ownership.programName, instructions)
+    }
+
+    private func place(_ target: GuardFlow.Target) -> Int {
+        switch target {
+        case .step(let index): stepPlaces[index]
+        case .pass: passPlace
+        case .refuse(let reason): refusePlaces[reason] ?? passPlace
+        }
+    }
+
+    private mutating func emit(
+        _ code: UInt8, _ destination: UInt8 = 0, _ source: UInt8 = 0, offset: Int16 = 0,
+        immediate: Int32 = 0
+    ) {
+        instructions.append(
+            BPFInstruction(
+                code: code, destination: destination, source: source, offset: offset,
+                immediate: immediate))
+    }
+
+    /// One packet, and its bytes, to the counters at r8.
+    private mutating func emitCount(_ mode: Guards.Mode) {
+        emit(0xb7, Register.scratch, immediate: 1)
+        emit(0xdb, Register.counter, Register.scratch, offset: 0)  // atomic add
+        emit(0x61, Register.scratch, Register.context, offset: SocketBufferField.length)
+        emit(0xdb, Register.counter, Register.scratch, offset: 8)
+        // TC_ACT_SHOT, TC_ACT_UNSPEC
+        emit(0xb4, Register.accumulator, immediate: mode == .enforce ? 2 : -1)
+        emit(0x95)
+    }
+
+    private mutating func emit(_ step: GuardFlow.Step) {
+        let a = Register.accumulator
+        let x = Register.index
+        switch step.instruction {
+        case .load, .loadIndexed: emitLoad(step.instruction)
+        case .loadLength: emit(0x61, a, Register.context, offset: SocketBufferField.length)
+        case .loadConstant(let value): emit(0xb4, a, immediate: Int32(bitPattern: value))
+        case .setIndex(let value): emit(0xb4, x, immediate: Int32(bitPattern: value))
+        case .store(let slot): emit(0x63, Register.frame, a, offset: slot.offset)
+        case .storeIndex(let slot): emit(0x63, Register.frame, x, offset: slot.offset)
+        case .recall(let slot): emit(0x61, a, Register.frame, offset: slot.offset)
+        case .recallIndex(let slot): emit(0x61, x, Register.frame, offset: slot.offset)
+        case .toIndex: emit(0xbc, x, a)
+        case .fromIndex: emit(0xbc, a, x)
+        case .add(let value): emit(0x04, a, immediate: Int32(bitPattern: value))
+        case .addIndex: emit(0x0c, a, x)
+        case .subtractIndex: emit(0x1c, a, x)
+        case .and(let mask): emit(0x54, a, immediate: Int32(bitPattern: mask))
+        case .shiftLeft(let count): emit(0x64, a, immediate: Int32(bitPattern: count))
+        case .branch(let condition, _): emitBranch(condition, to: step.target)
+        case .jump:
+            jumps.append((instructions.count, step.target ?? .pass))
+            emit(0x05)
+        case .mark: break
+        }
+    }
+
+    private mutating func emitLoad(_ instruction: GuardInstruction) {
+        switch instruction {
+        case .load(let width, let offset):
+            emit(0x20 | width.code, immediate: Int32(bitPattern: offset))
+        case .loadIndexed(let width, let offset):
+            emit(0x40 | width.code, 0, Register.index, immediate: Int32(bitPattern: offset))
+        default: break
+        }
+    }
+
+    private mutating func emitBranch(_ condition: GuardCondition, to target: GuardFlow.Target?) {
+        let a = Register.accumulator
+        jumps.append((instructions.count, target ?? .pass))
+        switch condition {
+        case .equal(let value): emit(0x16, a, immediate: Int32(bitPattern: value))
+        case .notEqual(let value): emit(0x56, a, immediate: Int32(bitPattern: value))
+        case .anySet(let mask): emit(0x46, a, immediate: Int32(bitPattern: mask))
+        case .less(let value): emit(0xa6, a, immediate: Int32(bitPattern: value))
+        case .lessThanIndex: emit(0xae, a, Register.index)
+        case .notEqualToIndex: emit(0x5e, a, Register.index)
+        }
+    }
+}
+
+extension GuardSlot {
+    /// Below the frame pointer.
+    fileprivate var offset: Int16 { -4 * (Int16(rawValue) + 1) }
+}
+
+extension GuardInstruction.Width {
+    /// BPF_B, BPF_H, BPF_W
+    fileprivate var code: UInt8 {
+        switch self {
+        case .byte: 0x10
+        case .half: 0x08
+        case .word: 0x00
+        }
+    }
+}

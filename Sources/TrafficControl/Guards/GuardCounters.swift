@@ -1,0 +1,44 @@
+// The counters of an eBPF guard. The filter's program keeps the map in the kernel, so that it
+// outlives the daemon; a later one finds it by the program's id.
+import LinuxSystem
+
+/// For each reason, packets and bytes.
+final class GuardCounters {
+    let map: BPFArray
+    /// The program that writes them; nil until it is seen in the kernel.
+    private var program: UInt32?
+
+    /// A new map, all zero.
+    init() throws(BPFError) {
+        map = try BPFArray(
+            name: GuardCounterLayout.name, valueSize: GuardCounterLayout.valueSize)
+    }
+
+    /// The map of a program that is loaded.
+    init(ofProgram identifier: UInt32) throws(BPFError) {
+        map = try BPFArray(
+            name: GuardCounterLayout.name, ofProgram: identifier,
+            valueSize: GuardCounterLayout.valueSize)
+        program = identifier
+    }
+
+    /// Whether this is the map of the program `identifier`. A new map belongs to the program with
+    /// which it was put, which is the first that is seen after.
+    func serves(_ identifier: UInt32) -> Bool {
+        let own = program ?? identifier
+        program = own
+        return own == identifier
+    }
+
+    /// What was refused; reasons without any are left out.
+    func counts() throws(BPFError) -> [GuardReason: GuardCount] {
+        let words = try map.read()
+        var counts: [GuardReason: GuardCount] = [:]
+        for reason in GuardReason.allCases {
+            let base = reason.number * GuardCounterLayout.wordsPerReason
+            guard words[base] > 0 else { continue }
+            counts[reason] = GuardCount(packets: words[base], bytes: words[base + 1])
+        }
+        return counts
+    }
+}

@@ -1,0 +1,138 @@
+// Guards as filters: before every limit, at one preference, each with a handle of its own.
+//
+//   pref 10  cls_bpf handle 7a10 + n: the frames refused for reason n, one filter for each reason
+//              gact drop (enforce) or continue (monitor), with our cookie: it counts
+//         or cls_bpf handle 7a2f: one eBPF program, direct action, with a counter for each reason
+//   pref 11  …                                                          the limits (WantedTree)
+//
+// Invariants: guards come first, so that a redirect never skips them; what they let pass goes on to
+// the limits and to everybody else's filters; a guard is changed in place, without a gap.
+import Mitigation
+import Netlink
+
+/// Guards, and what they come to in a kernel. Made once for each change, since it takes a while.
+struct CompiledGuards: Hashable, Sendable {
+    let guards: Guards
+    let flow: GuardFlow
+    let filters: [WantedGuard]
+
+    init(_ guards: Guards, enforcer: GuardEnforcer) {
+        self.guards = guards
+        guard !guards.isEmpty else {
+            flow = GuardFlow()
+            filters = []
+            return
+        }
+        let policy = GuardPolicy(guards)
+        let flow = GuardFlow(GuardProgram(guards))
+        self.flow = flow
+        switch enforcer {
+        case .actGact:
+            filters = flow.reasons.map { reason in
+                let rule = GuardRule(
+                    reason: reason, program: flow.classicProgram(for: reason))
+                return WantedGuard(
+                    handle: Ownership.guardHandle(of: reason), match: .rule(rule),
+                    mode: guards.mode)
+            }
+        case .bpf:
+            filters = [
+                WantedGuard(
+                    handle: Ownership.guardProgramHandle, match: .program(flow, policy),
+                    mode: guards.mode)
+            ]
+        }
+    }
+
+    static func == (one: CompiledGuards, other: CompiledGuards) -> Bool {
+        one.guards == other.guards && one.filters.map(\.handle) == other.filters.map(\.handle)
+    }
+
+    func hash(into hasher: inout Hasher) { hasher.combine(guards) }
+}
+
+/// A guard's filter.
+struct WantedGuard: Hashable, Sendable {
+    enum Match: Hashable, Sendable {
+        case rule(GuardRule)
+        case program(GuardFlow, GuardPolicy)
+    }
+
+    var handle: UInt32
+    var match: Match
+    var mode: Guards.Mode
+    /// Of a program, which cannot be read back as such: what its name says of it.
+    private(set) var label = ""
+
+    init(handle: UInt32, match: Match, mode: Guards.Mode) {
+        self.handle = handle
+        self.match = match
+        self.mode = mode
+        if case .program(let flow, _) = match { label = "guard-\(mode.rawValue)-\(flow.digest)" }
+    }
+
+    var verdict: Verdict { mode == .enforce ? .drop : .unspec }
+
+    /// Whether `filter` is what was asked for.
+    func isHeld(by filter: FilterRecord) -> Bool {
+        guard filter.handle == handle else { return false }
+        switch match {
+        case .rule(let rule):
+            return filter.classicBPF == rule.program && filter.actions.count == 1
+                && filter.actions[0].kind == "gact" && filter.actions[0].verdict == verdict
+        case .program: return filter.bpfName?.hasSuffix("/\(label)") == true
+        }
+    }
+}
+
+extension GuardFlow {
+    /// FNV-1a, a number at a time, over what it decides, in hexadecimal: another program has, but for a chance of 2^-64,
+    /// another one.
+    var digest: String {
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        func add(_ number: Int) {
+            hash = (hash ^ UInt64(bitPattern: Int64(number))) &* 0x0000_0100_0000_01b3
+        }
+        for step in steps {
+            if let (code, operand) = step.instruction.classic {
+                add(Int(code))
+                add(Int(operand))
+            }
+            if case .branch(let condition, _) = step.instruction {
+                add(Int(condition.code.code) << 1 | (condition.code.isTakenIfTrue ? 1 : 0))
+                add(Int(condition.code.operand))
+            }
+            switch step.target {
+            case .step(let index): add(index)
+            case .refuse(let reason): add(-2 - reason.number)
+            case .pass: add(-1)
+            case nil: break
+            }
+        }
+        return String(hash, radix: 16)
+    }
+}
+
+extension Ownership {
+    /// The fixed preference of all guards: before every limit.
+    static let guardPreference: UInt16 = 10
+    private static let firstGuardHandle: UInt32 = 0x7a10
+    /// The handle of a program that decides about all reasons.
+    static let guardProgramHandle: UInt32 = 0x7a2f
+
+    static func guardHandle(of reason: GuardReason) -> UInt32 {
+        firstGuardHandle + UInt32(reason.number)
+    }
+
+    /// The reason of a guard's filter; nil where it is a program.
+    static func guardReason(of handle: UInt32) -> GuardReason? {
+        GuardReason.allCases.first { guardHandle(of: $0) == handle }
+    }
+
+    /// A guard of ours, by handle, preference, and cookie or name.
+    static func isGuard(_ filter: FilterRecord) -> Bool {
+        (firstGuardHandle...guardProgramHandle).contains(filter.handle) && filter.chain == 0
+            && filter.preference == guardPreference && filter.kind == "bpf"
+            && tag(of: filter) != nil
+    }
+}

@@ -1,0 +1,103 @@
+// A port's guards over netlink: what was asked, what they counted, what makes them ineffective.
+//
+// Invariant: a port about which nothing was said in this process keeps the guards that stand there;
+// a restart never leaves a port without them.
+internal import LinuxSystem
+public import Mitigation
+internal import Netlink
+
+/// What was asked of a port's guards, and what was last confirmed of them.
+struct GuardOrder {
+    var compiled: CompiledGuards
+    var counters: GuardCounters?
+    /// Whether the hook was of our making.
+    var ownsHook = false
+}
+
+extension KernelTrafficControl {
+    /// Guards and limits in one; what fails is undone to what was confirmed last.
+    public mutating func apply(
+        _ limits: Limits?, guards: Guards?, to port: ControlledPort
+    ) throws(TrafficControlError) {
+        let wanted = guards ?? Guards()
+        var order = guarded[port.index]
+        if order?.compiled.guards != wanted {
+            if let problem = wanted.problems.first {
+                throw .refused("guards of \(port.name): \(problem.key) \(problem.sentence)")
+            }
+            let compiled = CompiledGuards(wanted, enforcer: try guardEnforcer(for: wanted))
+            // Counters go on where the program stays.
+            order = GuardOrder(
+                compiled: compiled, counters: order?.counters, ownsHook: order?.ownsHook ?? false)
+        }
+        try change(port, to: limits, guards: order)
+    }
+
+    private func guardEnforcer(for guards: Guards) throws(TrafficControlError) -> GuardEnforcer {
+        if let found = parts.guardEnforcer(configured: settings.guardEnforcer) { return found }
+        guard !guards.isEmpty else { return .actGact }
+        let wanted = settings.guardEnforcer?.rawValue ?? "act_gact or bpf(2)"
+        throw .refused("this kernel does not have \(wanted), which guards are made of")
+    }
+
+    /// Counted by each reason's action, or by the program. Adopted guards are read as they stand.
+    public mutating func guardCounters(
+        of port: ControlledPort
+    ) throws(TrafficControlError) -> [GuardReason: GuardCount] {
+        do throws(StepFailure) {
+            return try guardCounts(of: port)
+        } catch {
+            throw isGone(port) ? .gone : error.told
+        }
+    }
+
+    private mutating func guardCounts(
+        of port: ControlledPort
+    ) throws(StepFailure) -> [GuardReason: GuardCount] {
+        if let counters = guarded[port.index]?.counters {
+            return try StepFailure.bpfed { () throws(BPFError) in try counters.counts() }
+        }
+        let records = try StepFailure.netlinked { () throws(NetlinkError) in
+            try socket.filters(of: port.index, parent: .clsactIngress)
+        }
+        var counts: [GuardReason: GuardCount] = [:]
+        for record in records where Ownership.isGuard(record) {
+            if let program = record.bpfProgramID {
+                return try StepFailure.bpfed { () throws(BPFError) in
+                    try GuardCounters(ofProgram: program).counts()
+                }
+            }
+            guard let reason = Ownership.guardReason(of: record.handle),
+                let seen = record.actions.first?.statistics, seen.packets > 0
+            else { continue }
+            counts[reason] = GuardCount(packets: seen.packets, bytes: seen.bytes)
+        }
+        return counts
+    }
+
+    /// What a program of guards dropped: it did not go past the limits. (An action's drops are
+    /// listed with the filters.)
+    func droppedByGuardProgram(_ port: ControlledPort) throws(StepFailure) -> DeliveredCounters {
+        guard let order = guarded[port.index], let counters = order.counters,
+            order.compiled.guards.mode == .enforce
+        else { return DeliveredCounters() }
+        let counts = try StepFailure.bpfed { () throws(BPFError) in try counters.counts() }
+        return counts.values.reduce(into: DeliveredCounters()) { sum, count in
+            sum = sum.adding(DeliveredCounters(packets: count.packets, bytes: count.bytes))
+        }
+    }
+}
+
+extension ObservedTree {
+    /// What makes guards ineffective on a port, a sentence each.
+    func guardAdvisories(_ port: ControlledPort) -> [String] {
+        foreign.compactMap { filter in
+            guard filter.direction == .from, filter.outcome == .ends,
+                filter.preference <= Ownership.guardPreference
+            else { return nil }
+            return
+                "\(filter.told) of another owner stands before the guards of \(port.name), and what "
+                + "it takes passes them"
+        }
+    }
+}

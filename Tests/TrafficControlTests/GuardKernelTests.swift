@@ -1,0 +1,366 @@
+// Guards in a real kernel: every frame of the tables sent by the machine behind the port, and what
+// comes out on the other side; what a restart, a redirect and other owners do to them; their cost.
+import Lab
+import LabTesting
+import Mitigation
+import Testing
+
+@testable import TrafficControl
+
+/// What guards can be made of in this kernel.
+private let enforcers: [GuardEnforcer] = GuardEnforcer.allCases.filter {
+    KernelParts.current.lacking($0 == .actGact ? [.gact] : [.bpf]).isEmpty
+}
+
+/// A hypervisor with the machine whose frames the tables have.
+private struct GuardScene: ~Copyable {
+    let host: Host
+    let vm: Station
+    let port: ControlledPort
+    var control: KernelTrafficControl
+
+    init(
+        _ enforcer: GuardEnforcer? = nil, outside: Station.Inside = .sink,
+        inside: Station.Inside = .sink
+    ) throws {
+        let host = try Host(outside: outside)
+        let vm = try host.start(vm: 1, inside: inside)
+        // A bridge forwards a moment after its ports are up.
+        let probe = GuardFrame(0x88b5, [], from: GuardIdentity.vm.mac).bytes(length: 90)
+        let begin = Moment.now
+        try wait(for: "the bridge", within: .seconds(10)) {
+            try vm.send(probe)
+            return try !host.uplink.received.frames(during: begin...Moment.now).isEmpty
+        }
+        control = try KernelTrafficControl.open(TrafficControlSettings(guardEnforcer: enforcer))
+        self.host = host
+        self.vm = vm
+        port = ControlledPort(index: vm.index, name: PortName(vm.name), mtu: 1_500)
+    }
+
+    /// The shortest frame of a table: what is shorter is a probe's.
+    private static let shortest = 200
+
+    /// As many tags as the kernel and the program see through: the outer one is taken out of the
+    /// frame before filters look at it.
+    static let tags: [[UInt16]] = GuardTable.tags + [[0x88a8, 0x8100, 0x8100]]
+
+    /// Sends every row with every number of tags.
+    ///
+    /// - Returns: the lengths of the frames that arrived, for each batch of rows.
+    func send(_ table: GuardTable) throws -> [[Int]] {
+        let marker = try #require(table.rows.first { $0.refused == nil })
+        var arrived: [[Int]] = []
+        for first in stride(from: 0, to: table.rows.count, by: GuardTable.batch) {
+            let begin = Moment.now
+            let rows = first..<min(first + GuardTable.batch, table.rows.count)
+            for number in rows {
+                for tags in Self.tags {
+                    let length = table.length(of: number)
+                    let frame = table.rows[number].frame.bytes(tags: tags, length: length)
+                    #expect(frame.count == length + 4 * tags.count, "\(table.rows[number].name)")
+                    try vm.send(frame)
+                }
+            }
+            let last = 1_400 + first
+            try vm.send(marker.frame.bytes(length: last))
+            var lengths: [Int] = []
+            try wait(for: "the last frame", within: .seconds(10)) {
+                lengths = try host.uplink.received.frames(during: begin...Moment.now)
+                    .map { Int($0.bytes) }
+                return lengths.contains(last)
+            }
+            arrived.append(lengths.filter { $0 != last && $0 >= Self.shortest })
+        }
+        return arrived
+    }
+
+    /// Holds what arrived against a table, row by row.
+    static func check(
+        _ arrived: [[Int]], _ table: GuardTable, mode: Guards.Mode
+    ) -> (passed: Int, forged: Int) {
+        var passed = 0
+        var forged = 0
+        var expected = 0
+        for (number, row) in table.rows.enumerated() {
+            let lengths = arrived[number / GuardTable.batch]
+            for tags in tags {
+                let length = table.length(of: number) + 4 * tags.count
+                let count = lengths.count { $0 == length }
+                // A bridge keeps these to itself.
+                let isKept = row.frame.destination.number >> 4 == 0x0180_c200_000
+                let wanted = row.refused == nil || mode == .monitor && !isKept ? 1 : 0
+                expected += wanted
+                #expect(count == wanted, "\(row.name), \(tags.count) tags")
+                if row.refused == nil { passed += count } else { forged += count }
+            }
+        }
+        #expect(arrived.map(\.count).reduce(0, +) == expected, "frames that nobody sent")
+        return (passed, forged)
+    }
+
+    /// What the counters must say.
+    static func expected(_ table: GuardTable) -> [GuardReason: UInt64] {
+        table.rows.reduce(into: [:]) { counts, row in
+            if let reason = row.refused { counts[reason, default: 0] += UInt64(tags.count) }
+        }
+    }
+}
+
+@Suite(.serialized) struct GuardKernelTests {
+    /// Guards against: one forged frame that passes, one honest frame that is lost, by either kind
+    /// of guard, with no tag to three; and counters that tell another story.
+    @Test(.needs(.clsact, .ifb), arguments: GuardTable.all, enforcers)
+    func tablesHoldOnTheWire(_ table: GuardTable, _ enforcer: GuardEnforcer) async throws {
+        try await Namespace.run {
+            var scene = try GuardScene(enforcer)
+            try scene.control.apply(nil, guards: table.guards, to: scene.port)
+            let arrived = try scene.send(table)
+            let (passed, forged) = GuardScene.check(arrived, table, mode: .enforce)
+            let counts = try scene.control.guardCounters(of: scene.port)
+            #expect(counts.mapValues(\.packets) == GuardScene.expected(table))
+            let sent = table.rows.count * GuardScene.tags.count
+            report(
+                "\(table.name), \(enforcer.rawValue): \(sent) frames sent, \(passed) passed, "
+                    + "\(forged) forged ones passed, "
+                    + "\(counts.values.map(\.packets).reduce(0, +)) counted as refused")
+        }
+    }
+
+    /// Guards against: a monitor that drops, or that counts other than what enforcing would drop.
+    @Test(.needs(.clsact, .ifb), arguments: GuardTable.profiles, enforcers)
+    func monitorsCountAndDropNothing(_ table: GuardTable, _ enforcer: GuardEnforcer) async throws {
+        try await Namespace.run {
+            var scene = try GuardScene(enforcer)
+            var guards = table.guards
+            guards.mode = .monitor
+            try scene.control.apply(nil, guards: guards, to: scene.port)
+            let arrived = try scene.send(table)
+            _ = GuardScene.check(arrived, table, mode: .monitor)
+            let counts = try scene.control.guardCounters(of: scene.port)
+            #expect(counts.mapValues(\.packets) == GuardScene.expected(table))
+        }
+    }
+
+    private static func limits(_ rung: Rung, delay: Duration? = nil) -> Limits {
+        let cap = Cap(
+            packets: PacketRate(perSecond: 1_000_000),
+            bits: BitRate(bytesPerSecond: 1_000_000_000))
+        return Limits(
+            rung: rung, incident: 1, from: Limit(cap: cap, delay: delay), to: nil,
+            lane: Policy().lane)
+    }
+
+    /// Guards against: guards that a rung replaces or a redirect skips, and forged frames that a
+    /// bypass watch then takes for frames that went past the limits.
+    @Test(.needs(.clsact, .ifb, .tbf, .mirred), arguments: enforcers)
+    func everyRungKeepsTheGuards(_ enforcer: GuardEnforcer) async throws {
+        try await Namespace.run {
+            let table = GuardTable.tenant
+            var scene = try GuardScene(enforcer)
+            let before = try Snapshot()
+            try scene.control.apply(nil, guards: table.guards, to: scene.port)
+            let guarded = try Snapshot.settled()
+            let shape = Self.limits(.shape, delay: .milliseconds(20))
+            var refused: UInt64 = 0
+            for limits in [Self.limits(.police), shape] {
+                try scene.control.apply(limits, to: scene.port)
+                let seen = try scene.control.measure(scene.port) { _ in nil }.fromSeen?.packets ?? 0
+                let forged = table.rows.filter { $0.refused != nil }
+                for row in forged { try scene.vm.send(row.frame.bytes(length: 100)) }
+                refused += UInt64(forged.count)
+                let counts = try scene.control.guardCounters(of: scene.port)
+                #expect(counts.values.map(\.packets).reduce(0, +) == refused)
+                let after =
+                    try scene.control.measure(scene.port) { _ in nil }.fromSeen?.packets ?? 0
+                #expect(after - seen == UInt64(forged.count))
+            }
+            #expect(scene.control.repair([scene.port], puttingBack: true).isEmpty)
+            // Off the ladder, only the guards are left; and without them, nothing.
+            try scene.control.apply(nil, to: scene.port)
+            #expect(try Snapshot.settledDifference(from: guarded) == [])
+            try scene.control.apply(nil, guards: nil, to: scene.port)
+            #expect(try Snapshot.settledDifference(from: before) == [])
+        }
+    }
+
+    /// Guards against: guards that somebody deleted and that stay deleted, one of them or all.
+    @Test(.needs(.clsact, .ifb), arguments: enforcers)
+    func whatIsMissingIsPutBack(_ enforcer: GuardEnforcer) async throws {
+        try await Namespace.run {
+            var scene = try GuardScene(enforcer)
+            try scene.control.apply(nil, guards: GuardTable.tenant.guards, to: scene.port)
+            let forged = try #require(GuardTable.tenant.rows.first { $0.refused == .sourceIPv4 })
+            let handle = enforcer == .bpf ? "0x7a2f" : "0x7a12"
+            let wipes = [
+                ["qdisc", "del", "dev", scene.vm.name, "ingress"],
+                [
+                    "filter", "del", "dev", scene.vm.name, "ingress", "protocol", "all", "pref",
+                    "10", "handle", handle, "bpf",
+                ],
+                ["filter", "del", "dev", scene.vm.name, "ingress"],
+            ]
+            for wipe in wipes {
+                try Tool.run("tc", wipe)
+                let repair = scene.control.repair([scene.port], puttingBack: true)
+                guard case .putBack? = repair[scene.port.index] else {
+                    Issue.record("\(wipe): \(repair)")
+                    continue
+                }
+                #expect(scene.control.repair([scene.port], puttingBack: true).isEmpty, "\(wipe)")
+                try scene.vm.send(forged.frame.bytes(length: 100))
+                let counts = try scene.control.guardCounters(of: scene.port)
+                #expect(counts[.sourceIPv4]?.packets == 1, "\(wipe)")
+            }
+        }
+    }
+
+    /// Guards against: a restart that leaves a port unguarded for an instant, counts anew, writes
+    /// what stands already, or keeps guards that the configuration no longer has.
+    @Test(.needs(.clsact, .ifb), arguments: enforcers)
+    func aRestartKeepsThem(_ enforcer: GuardEnforcer) async throws {
+        try await Namespace.run {
+            let table = GuardTable.tenant
+            var scene = try GuardScene(enforcer)
+            let before = try Snapshot()
+            try scene.control.apply(nil, guards: table.guards, to: scene.port)
+            _ = try scene.send(table)
+            let standing = try Snapshot.settled()
+
+            let settings = TrafficControlSettings(guardEnforcer: enforcer)
+            var next = try KernelTrafficControl.open(settings)
+            let survey = try next.survey([scene.port], lane: Policy().lane, except: [])
+            #expect(survey.guarded == [scene.port.index] && survey.found.isEmpty)
+            // A limit that comes before anything was said of guards leaves them.
+            try next.apply(Self.limits(.police), to: scene.port)
+            try next.apply(nil, to: scene.port)
+            #expect(try Snapshot.settledDifference(from: standing) == [])
+            try next.apply(nil, guards: table.guards, to: scene.port)
+            let counts = try next.guardCounters(of: scene.port)
+            #expect(counts.mapValues(\.packets) == GuardScene.expected(table))
+
+            var last = try KernelTrafficControl.open(settings)
+            try last.apply(nil, guards: nil, to: scene.port)
+            #expect(try Snapshot.settledDifference(from: before) == [])
+            try last.apply(nil, guards: table.guards, to: scene.port)
+            var offline = try KernelTrafficControl.open(settings)
+            #expect(try offline.undo().failed.isEmpty)
+            #expect(try Snapshot.settledDifference(from: before) == [])
+        }
+    }
+
+    /// Guards against: a change that leaves an instant without guards, or the old ones beside the
+    /// new ones.
+    @Test(.needs(.clsact, .ifb), arguments: enforcers)
+    func changesAreMadeInPlace(_ enforcer: GuardEnforcer) async throws {
+        try await Namespace.run {
+            var scene = try GuardScene(enforcer)
+            let before = try Snapshot()
+            let forged = try #require(GuardTable.tenant.rows.first { $0.refused == .sourceMAC })
+            try scene.control.apply(nil, guards: GuardTable.tenant.guards, to: scene.port)
+            let begin = Moment.now
+            for table in [GuardTable.management, .publicRouter, .tenant, .management] {
+                try scene.control.apply(nil, guards: table.guards, to: scene.port)
+                try scene.vm.send(forged.frame.bytes(length: 100))
+                #expect(scene.control.repair([scene.port], puttingBack: true).isEmpty)
+            }
+            try scene.control.apply(nil, guards: nil, to: scene.port)
+            try scene.vm.send(forged.frame.bytes(length: 101))
+            var lengths: [UInt32] = []
+            try wait(for: "the frame of an unguarded port", within: .seconds(5)) {
+                lengths = try scene.host.uplink.received.frames(during: begin...Moment.now)
+                    .map(\.bytes).filter { $0 > 90 }
+                return lengths.contains(101)
+            }
+            #expect(lengths == [101])
+            #expect(try Snapshot.settledDifference(from: before) == [])
+        }
+    }
+
+    /// Guards against: guards with a mistake, or that the kernel refuses, which leave a port with
+    /// less than it had.
+    @Test(.needs(.clsact, .ifb)) func aRefusalKeepsWhatStood() async throws {
+        try await Namespace.run {
+            var scene = try GuardScene()
+            try scene.control.apply(nil, guards: GuardTable.tenant.guards, to: scene.port)
+            let standing = try Snapshot.settled()
+            let nobody = Guards(profile: .tenant(TenantGuard(macs: [])))
+            let error = #expect(throws: TrafficControlError.self) {
+                try scene.control.apply(nil, guards: nobody, to: scene.port)
+            }
+            #expect(error?.description.contains("mac is missing") == true)
+            #expect(try Snapshot().difference(from: standing) == [])
+            #expect(scene.control.repair([scene.port], puttingBack: true).isEmpty)
+        }
+    }
+
+    /// Guards against: a management guard that keeps the hosts from the router, or lets the router
+    /// to them.
+    @Test(.needs(.clsact, .ifb), arguments: enforcers)
+    func theManagementNetworkGetsInAndNothingOut(_ enforcer: GuardEnforcer) async throws {
+        try await Namespace.run {
+            var scene = try GuardScene(enforcer, outside: .guest, inside: .guest)
+            let leg = ManagementGuard(
+                mac: GuardIdentity.vm.mac, addresses: [AddressPrefix4(GuardIdentity.vm.address4)],
+                networks: [AddressPrefix4(0x0a00_0000, length: 16)])
+            try scene.control.apply(
+                nil, guards: Guards(profile: .management(leg)), to: scene.port)
+            let session = try EchoSession(from: scene.host.uplink, to: scene.vm)
+            let window = measure(for: .seconds(1))
+            #expect(session.isAlive)
+            let exchanges = session.summary(during: window)
+            #expect(exchanges.answered > 5 && exchanges.answered >= exchanges.asked - 1)
+            let begin = Moment.now
+            #expect(throws: LabError.self) {
+                _ = try EchoSession(from: scene.vm, to: scene.host.uplink, port: 2_222)
+            }
+            let opened = try scene.host.uplink.received.frames(
+                FrameFilter(from: scene.vm.mac, kind: .tcp, destinationPort: 2_222),
+                during: begin...Moment.now)
+            #expect(opened.isEmpty)
+            let counts = try scene.control.guardCounters(of: scene.port)
+            #expect((counts[.connection]?.packets ?? 0) > 0)
+            #expect(session.isAlive)
+            session.stop()
+            report("\(enforcer.rawValue): \(exchanges.answered) of \(exchanges.asked) answered")
+        }
+    }
+
+    /// Guards against: guards that cost an honest machine its packets: at most 10% less through a
+    /// guarded and policed port than through one that is not guarded, in one run.
+    @Test(.needs(.clsact, .ifb), arguments: enforcers)
+    func guardsCostLittle(_ enforcer: GuardEnforcer) async throws {
+        try await Namespace.run {
+            var scene = try GuardScene(enforcer)
+            // Many short runs, one kind after the other, in the processor time of the sender, which
+            // carries each frame through the host: what other processes take away is not in it.
+            let kinds: [(name: String, isPoliced: Bool, isGuarded: Bool)] = [
+                ("bare", false, false), ("policed", true, false), ("guarded", false, true),
+                ("both", true, true),
+            ]
+            var costs: [String: Double] = [:]
+            let rounds = 15
+            let count = 3_000
+            for _ in 0..<rounds {
+                for kind in kinds {
+                    try scene.control.apply(
+                        kind.isPoliced ? Self.limits(.police) : nil,
+                        guards: kind.isGuarded ? GuardTable.tenant.guards : nil, to: scene.port)
+                    let flood = try scene.vm.flood(
+                        Flood(
+                            to: Host.outside, packetsPerSecond: 5_000_000, duration: .seconds(5),
+                            count: count))
+                    #expect(flood.finish() == count)
+                    // In sum, since some kernels count processor time in ticks.
+                    costs[kind.name, default: 0] += flood.processorTime.inSeconds
+                }
+            }
+            let frames = Double(rounds * count)
+            let figures = kinds.map { "\($0.name) \(Int(frames / (costs[$0.name] ?? 1)))" }
+            report("\(enforcer.rawValue), pps: \(figures.joined(separator: ", "))")
+            let unguarded = try #require(costs["policed"])
+            let both = try #require(costs["both"])
+            #expect(1 / both >= 0.9 / unguarded)
+        }
+    }
+}
