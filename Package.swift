@@ -146,7 +146,7 @@ let package = Package(
         .testTarget(
             name: "DaemonTests",
             dependencies: [
-                "ControlAPI", "Daemon", "LinuxSystem", "Mitigation", "Seeded", "TOML",
+                "ControlAPI", "Daemon", "Lab", "LinuxSystem", "Mitigation", "Seeded", "TOML",
                 "TrafficControl",
                 .product(name: "SystemPackage", package: "swift-system"),
             ],

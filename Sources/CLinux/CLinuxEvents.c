@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -59,6 +60,33 @@ static int64_t read_counter(int descriptor) {
 }
 
 int64_t sluice_timer_read(int timer) { return read_counter(timer); }
+
+int sluice_watch_create(void) {
+    int descriptor = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    return descriptor < 0 ? -errno : descriptor;
+}
+
+int sluice_watch_add(int watch, const char *path) {
+    const uint32_t events = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_DELETE_SELF |
+                            IN_MOVE_SELF | IN_ATTRIB | IN_ONLYDIR;
+    int number = inotify_add_watch(watch, path, events);
+    return number < 0 ? -errno : number;
+}
+
+int sluice_watch_drain(int watch) {
+    _Alignas(struct inotify_event) char buffer[4096];
+    int is_gone = 0;
+    for (;;) {
+        ssize_t count = read(watch, buffer, sizeof buffer);
+        if (count < 0 && errno == EINTR) continue;
+        if (count <= 0) return is_gone;
+        for (ssize_t at = 0; at + (ssize_t)sizeof(struct inotify_event) <= count;) {
+            const struct inotify_event *event = (const struct inotify_event *)(buffer + at);
+            if (event->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED | IN_UNMOUNT)) is_gone = 1;
+            at += (ssize_t)(sizeof *event + event->len);
+        }
+    }
+}
 
 int sluice_event_create(void) {
     int descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

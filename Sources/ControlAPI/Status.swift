@@ -48,6 +48,45 @@ public struct PathLeg: Codable, Hashable, Sendable {
     }
 }
 
+/// What a port may never send.
+public struct GuardStatus: Codable, Hashable, Sendable {
+    /// `tenant`, `public-router` or `management`; nil where single switches are all.
+    public var profile: String?
+    /// `no-dhcp-server`, `no-ra`, `no-ipv6`.
+    public var switches: [String]
+    /// `enforce`: forbidden frames are dropped; `monitor`: counted only.
+    public var mode: String
+    /// Who says so: `guard."vm-<num>-<netid>"` of the configuration, or the name of a file.
+    public var origin: String
+    /// Whether they stand in the kernel.
+    public var inForce: Bool
+    /// Why they do not, or what they lack.
+    public var problem: String?
+    /// Frames that were refused, or would have been, by reason (`source-mac`, `arp`, `dhcp-server` …),
+    /// since they stand.
+    public var refusedPackets: [String: UInt64]
+
+    enum CodingKeys: String, CodingKey {
+        case profile, switches, mode, origin, problem
+        case inForce = "in_force"
+        case refusedPackets = "refused_packets"
+    }
+
+    /// A port's guards in their present state.
+    public init(
+        profile: String?, switches: [String], mode: String, origin: String, inForce: Bool,
+        problem: String?, refusedPackets: [String: UInt64]
+    ) {
+        self.profile = profile
+        self.switches = switches
+        self.mode = mode
+        self.origin = origin
+        self.inForce = inForce
+        self.problem = problem
+        self.refusedPackets = refusedPackets
+    }
+}
+
 /// One watched port.
 public struct PortStatus: Codable, Hashable, Sendable {
     /// The interface's name, escaped.
@@ -91,10 +130,12 @@ public struct PortStatus: Codable, Hashable, Sendable {
     public var companion: String?
     /// The ports on whose account this one is limited.
     public var limitedFor: [String]
+    /// What it may never send; nil where nothing is said.
+    public var guards: GuardStatus?
 
     enum CodingKeys: String, CodingKey {
         case name, index, netid, rung, incident, offered, delivered, lane, cap, enforcement, problem
-        case advisories, path, companion, pattern
+        case advisories, path, companion, pattern, guards
         case limitedFor = "limited_for"
         case portClass = "class"
         case onRungSeconds = "on_rung_seconds"
@@ -109,7 +150,8 @@ public struct PortStatus: Codable, Hashable, Sendable {
         onRungSeconds: Double?, incident: UInt32?, isVictim: Bool, offered: Loads,
         delivered: Loads?, lane: Loads?, cap: Loads?, delayMilliseconds: Double?,
         enforcement: String?, problem: String?, advisories: [String] = [],
-        path: [PathLeg]? = nil, companion: String? = nil, limitedFor: [String] = []
+        path: [PathLeg]? = nil, companion: String? = nil, limitedFor: [String] = [],
+        guards: GuardStatus? = nil
     ) {
         self.name = name
         self.index = index
@@ -131,6 +173,7 @@ public struct PortStatus: Codable, Hashable, Sendable {
         self.path = path
         self.companion = companion
         self.limitedFor = limitedFor
+        self.guards = guards
     }
 }
 

@@ -18,7 +18,7 @@ struct OwnedDescriptor: ~Copyable {
 }
 
 /// An epoll(7) instance: waits for several descriptors, level-triggered, for input.
-public struct Poller: ~Copyable {
+public struct Poller: ~Copyable, Sendable {
     private let descriptor: OwnedDescriptor
 
     /// A poller of nothing. Calls epoll_create1(2).

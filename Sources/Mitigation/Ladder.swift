@@ -137,6 +137,11 @@ struct Ladder: Sendable {
     mutating func observe(_ fromReading: Reading, _ toReading: Reading, now: UInt64) {
         from.observe(fromReading, now: now)
         to.observe(toReading, now: now)
+        // What stands is in doubt, and not only because we came a moment ago: nothing is evidence, nor
+        // for a successor who reads it in the journal.
+        guard isUncertain, !isRestored else { return }
+        from.resume(now: now)
+        to.resume(now: now)
     }
 
     /// What a direction wants now; nil while a request is out.

@@ -40,8 +40,6 @@ public struct Evidence: Hashable, Codable, Sendable {
     public var flooding: UInt64 = 0
     /// Nanoseconds that the valid polls measured.
     public var covered: UInt64 = 0
-    /// Which of the latest 64 polls showed a flood, the latest in bit 0.
-    public var tail: UInt64 = 0
     /// Packets offered over the valid polls.
     public var packets: UInt64 = 0
     /// Bytes offered over the valid polls.

@@ -295,14 +295,14 @@ struct DwellWindow: Sendable {
 
     init(start: UInt64) { self.start = start }
 
-    /// Goes on with what is remembered. Counts that contradict each other show no flood.
+    /// Goes on with what is remembered; but what is too old to be the last polls must be seen again
+    /// before it shows a flood. Counts that contradict each other show none.
     init(restoring memory: Evidence, now: UInt64) {
         start = min(memory.start.nanoseconds, now)
         polls = min(memory.polls, 1 << 40)
         valid = min(memory.valid, polls)
         flooding = min(memory.flooding, valid)
         covered = min(memory.covered, now &- start)
-        tail = memory.tail
         packets = Double(memory.packets)
         bytes = Double(memory.bytes)
     }
@@ -315,7 +315,6 @@ struct DwellWindow: Sendable {
         evidence.valid = valid
         evidence.flooding = flooding
         evidence.covered = covered
-        evidence.tail = tail
         evidence.packets = UInt64(saturating: packets)
         evidence.bytes = UInt64(saturating: bytes)
         return evidence

@@ -93,8 +93,13 @@ extension KernelTrafficControl {
             index: link.index, name: PortName(bytes: link.name), mtu: link.mtu)
         let observed = try socket.observe(port, Known(readsRoot: readsRoot(of: port)))
         let root = rootSite(of: port, observed, isWanted: false)
+        // A hook of ours whose filters are gone bears no mark, but is remembered.
+        let hasEmptyHook =
+            observed.hook != nil && !observed.hasForeignFilters
+            && origins[port.index]?.hadHook == false
         guard
-            !observed.isEmpty || !observed.guards.isEmpty || !observed.missing(at: root).isEmpty
+            hasEmptyHook || !observed.isEmpty || !observed.guards.isEmpty
+                || !observed.missing(at: root).isEmpty
         else { return }
         guarded[port.index] = GuardOrder(
             compiled: CompiledGuards(Guards(), enforcer: .actGact),

@@ -106,13 +106,14 @@ public protocol TrafficControl: ~Copyable {
         _ limits: Limits?, to port: ControlledPort
     ) throws(TrafficControlError)
 
-    /// Brings a port to `limits` and `guards` (nil: none of either) and reads it back; equal ones
-    /// write nothing. Guards stand before every limit, whatever the rung, until this is called
+    /// Brings a port to `guards` (nil: none) and reads it back; equal ones write nothing. Its limits
+    /// stay as they are. Guards stand before every limit, whatever the rung, until this is called
     /// again; guards that a former process left stay until it is called. Changed guards are replaced
     /// in place, without a gap, and count from zero.
-    /// - Throws: `refused` where what stood before still stands, `unknown`, `gone`.
-    mutating func apply(
-        _ limits: Limits?, guards: Guards?, to port: ControlledPort
+    /// - Throws: `refused` where what stood before still stands, and where limits stand that this
+    ///   process has not confirmed; `unknown`, `gone`.
+    mutating func setGuards(
+        _ guards: Guards?, on port: ControlledPort
     ) throws(TrafficControlError)
 
     /// What a port's guards have refused since they stand, or would have in monitor mode; reasons

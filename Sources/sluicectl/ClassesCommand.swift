@@ -2,7 +2,6 @@
 
 import ArgumentParser
 import ControlAPI
-import FoundationEssentials
 
 /// What a port was taken for, as `--json` prints it.
 private struct Classification: Encodable {
@@ -35,9 +34,7 @@ struct ClassesCommand: ParsableCommand {
                 Classification(
                     port: $0.name, class: $0.portClass, cloudspace: $0.netid, pattern: $0.pattern)
             }
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            Terminal.write(Array((try? encoder.encode(ports)) ?? Data()) + [UInt8(ascii: "\n")])
+            Terminal.printJSON(ports)
         }
     }
 }

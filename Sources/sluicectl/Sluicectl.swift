@@ -14,8 +14,8 @@ struct Sluicectl: ParsableCommand {
             """,
         version: Product.version,
         subcommands: [
-            StatusCommand.self, ClassesCommand.self, ReleaseCommand.self, ExportCommand.self,
-            ImportCommand.self,
+            StatusCommand.self, ClassesCommand.self, GuardsCommand.self, ReleaseCommand.self,
+            ExportCommand.self, ImportCommand.self,
         ])
 }
 

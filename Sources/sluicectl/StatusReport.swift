@@ -28,7 +28,34 @@ enum StatusReport {
         if !port.limitedFor.isEmpty {
             remarks.append("limited along with " + port.limitedFor.joined(separator: ", "))
         }
+        if let guards = port.guards, let problem = guards.problem {
+            let state = guards.inForce ? "stand" : "are not in force"
+            remarks.append("its guards (\(guards.origin)) \(state): \(problem)")
+        }
         return remarks + port.advisories
+    }
+
+    /// What each guarded port may never send, who says so, and what was refused.
+    static func guards(_ ports: [PortStatus]) -> [String] {
+        let rows = ports.compactMap { port in port.guards.map { (port.name, $0) } }
+            .sorted { $0.0 < $1.0 }.map { name, guards in
+                [
+                    name, guards.profile ?? "-", guards.switches.joined(separator: " "),
+                    guards.inForce ? guards.mode : "not in force", guards.origin,
+                    "\(guards.refusedPackets.values.reduce(0, +))", reasons(guards.refusedPackets),
+                    guards.problem ?? "",
+                ]
+            }
+        let heading = [
+            "PORT", "PROFILE", "SWITCHES", "MODE", "BY", "REFUSED", "WHY", "PROBLEM",
+        ]
+        return rows.isEmpty ? ["no port is guarded"] : aligned([heading] + rows)
+    }
+
+    /// `source-mac 120, arp 3`, the most first.
+    private static func reasons(_ packets: [String: UInt64]) -> String {
+        packets.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
+            .map { "\($0.key) \($0.value)" }.joined(separator: ", ")
     }
 
     /// What each port was taken for, and why.
@@ -44,6 +71,7 @@ enum StatusReport {
 
     private static func isNotable(_ port: PortStatus) -> Bool {
         port.rung != "normal" || port.isVictim || port.problem != nil
+            || port.guards?.problem != nil
     }
 
     private static func summary(_ status: Status) -> String {

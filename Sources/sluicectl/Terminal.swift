@@ -1,5 +1,6 @@
 // Standard output and standard error: written whole, and never with control characters of others.
 
+import FoundationEssentials
 import SystemPackage
 
 /// Where lines go.
@@ -12,6 +13,13 @@ enum Terminal {
     /// Writes bytes to standard output as they are.
     static func write(_ bytes: [UInt8]) {
         _ = try? FileDescriptor.standardOutput.writeAll(bytes)
+    }
+
+    /// Writes a value as one line of JSON.
+    static func printJSON(_ value: some Encodable) {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        write(Array((try? encoder.encode(value)) ?? Data()) + [UInt8(ascii: "\n")])
     }
 
     /// Writes one line to standard error.

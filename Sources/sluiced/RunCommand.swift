@@ -25,22 +25,33 @@ struct RunCommand: ParsableCommand {
     @Option(name: [.short, .long], help: "The configuration file.")
     var config = Daemon.Configuration.defaultPath
 
-    @Flag(help: "Check the configuration file, say what is wrong with it, and exit.")
+    @Flag(
+        help: "Check the configuration file and the files of guards, say what is wrong, and exit.")
     var checkConfig = false
 
     @Flag(help: "Log to standard error instead of syslog.")
     var foreground = false
 
+    /// The file, and the files of guards beside it.
+    private func check() throws {
+        var problems: [String] = []
+        do throws(ConfigurationError) {
+            let configuration = try Daemon.Configuration.load(path: config)
+            var folder = GuardFolder(path: configuration.guardFolder)
+            problems = folder.look()?.problems ?? []
+        } catch {
+            problems = ["\(error)"]
+        }
+        guard problems.isEmpty else {
+            for problem in problems { StandardError.write("\(problem)\n") }
+            throw Self.refused
+        }
+        print("\(config): ok")
+    }
+
     func run() throws {
         if checkConfig {
-            do throws(ConfigurationError) {
-                _ = try Daemon.Configuration.load(path: config)
-            } catch {
-                StandardError.write("\(error)\n")
-                throw Self.refused
-            }
-            print("\(config): ok")
-            return
+            return try check()
         }
         do throws(ServiceError) {
             try Service.run(

@@ -10,6 +10,7 @@ import Testing
         "01-unknown-keys", "02-hardware-address", "03-unit-without-quotes", "04-wrong-units",
         "05-wrong-types", "06-contradictory-times", "07-marks-that-hold-forever", "08-names",
         "09-hook", "10-words-and-ranges", "11-ladder-and-control", "12-duplicate-key", "13-journal",
+        "14-guards",
     ]
 
     /// The folder of this file's fixtures.

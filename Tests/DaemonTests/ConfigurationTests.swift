@@ -45,7 +45,7 @@ import TrafficControl
                 }
             }
         }
-        let sections = ["class", "port"]
+        let sections = ["class", "port", "guard"]
         let missing = Configuration.knownKeys.filter {
             !documented.contains($0) && !sections.contains($0)
         }

@@ -10,7 +10,7 @@ import Testing
 
     private static func held(_ changes: [UInt64]) -> HeldPort {
         var port = HeldPort(
-            origin: nil, advisories: [], repairs: RepairBudget(perMinute: 10))
+            advisories: [], repairs: RepairBudget(perMinute: 10))
         for change in changes { port.noteChange(at: instant(change)) }
         return port
     }

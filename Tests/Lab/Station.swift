@@ -97,11 +97,14 @@ public final class Station: Sendable {
         }
     }
 
-    /// Starts a flood from the station, on a thread of its own.
+    /// Starts a flood from the station, on a thread of its own; with another's addresses where these
+    /// are given.
     ///
     /// - Throws: `LabError` where the station is closed.
-    public func flood(_ flood: Flood) throws(LabError) -> FloodRun {
-        let run = try FloodRun(flood, from: endpoint, through: try open())
+    public func flood(
+        _ flood: Flood, as forged: Endpoint? = nil
+    ) throws(LabError) -> FloodRun {
+        let run = try FloodRun(flood, from: forged ?? endpoint, through: try open())
         state.withLock { state in
             state.floods.removeAll(where: \.isOver)
             state.floods.append(run)

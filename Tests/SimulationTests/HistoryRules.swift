@@ -253,17 +253,26 @@ extension World {
     private func checkBreaker(_ tap: SimulatedTap) {
         guard hasSurveyed else { return }
         // What is limited on others' account is no decision of its own, and does not count.
-        // Nor does what a predecessor at the port's own index left there.
+        // Nor does what a predecessor at a port's index left there, its own before all.
         let isFirst = (remembered(tap)?.rung ?? .normal) == .normal
         let mitigated = taps.values.filter {
-            $0.standing.map { !$0.isCompanion } ?? false && !(isFirst && $0.index == tap.index)
+            $0.standing.map { !$0.isCompanion } ?? false && isOnItsAccount($0)
+                && !(isFirst && $0.index == tap.index)
         }
-        let ports = claimed.union(mitigated.map(\.index)).count
+        // What leaves is a port until nothing of ours, guards included, can be on it.
+        let leaving = taps.values.filter(\.lostItsClass)
+        let ports = claimed.union((mitigated + leaving).map(\.index)).count
         let most = max(Double(policy.breakerMinimum), policy.breakerShare * Double(ports))
         if Double(mitigated.count) > most + 0.001 {
             fail("a climb with \(mitigated.count) of \(ports) mitigated", tap)
         }
         if recentShutdowns >= policy.breakerShutdowns { fail("a climb after shutdowns", tap) }
+    }
+
+    /// Limits that stand on a tap were meant for it.
+    private func isOnItsAccount(_ tap: SimulatedTap) -> Bool {
+        guard let incident = remembered(tap) else { return false }
+        return incident.rung > .normal || incident.asked != nil
     }
 
     private var recentShutdowns: Int { shutdowns.count { now - $0 < 3_600_000_000_000 } }

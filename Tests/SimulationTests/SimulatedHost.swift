@@ -160,6 +160,7 @@ struct SimulatedControl: TrafficControl {
     /// What this daemon has brought ports to.
     private var applied: [Int32: Limits] = [:]
     private var leadsTo: [Int32: [Int32]] = [:]
+    private var guarded: [Int32: Guards] = [:]
     private var origins: [Int32: PortOrigin] = [:]
 
     init(_ world: World) { self.world = world }
@@ -169,16 +170,45 @@ struct SimulatedControl: TrafficControl {
     }
 
     /// How many ports something is kept of.
-    var size: Int { max(applied.count, leadsTo.count, origins.count) }
-
-    /// Guards have no part in the simulation.
-    mutating func apply(
-        _ limits: Limits?, guards: Guards?, to port: ControlledPort
-    ) throws(TrafficControlError) { try apply(limits, to: port) }
+    var size: Int { max(applied.count, leadsTo.count, origins.count, guarded.count) }
 
     mutating func guardCounters(
         of port: ControlledPort
     ) throws(TrafficControlError) -> [GuardReason: GuardCount] { [:] }
+
+    mutating func setGuards(
+        _ guards: Guards?, on port: ControlledPort
+    ) throws(TrafficControlError) {
+        guard let fate = world.admit() else { throw .unknown("the daemon is dead") }
+        guard let tap = world.taps[port.index] else { throw .gone }
+        guard applied[port.index] != nil || tap.standing == nil else {
+            throw .refused("limits stand that are not confirmed yet")
+        }
+        let fault = try fault(fate) {}
+        // Each of a guard's filters is put whole: half of it counts as none.
+        guard fate == .after else { throw .unknown("the daemon is dead") }
+        world.trace("\(tap.name): guards \(guards?.switches.description ?? "none")")
+        tap.setGuards(guards)
+        world.notify(.trafficControl(port.index))
+        if fault == .lost || world.isDead { throw .unknown("no answer") }
+        guarded[port.index] = guards
+        world.count("guarded")
+    }
+
+    /// What goes wrong with a request; throws where nothing is done.
+    private func fault(
+        _ fate: Death, onRefusal body: () -> Void
+    ) throws(TrafficControlError) -> Fault? {
+        let fault = fate == .after ? world.nextFault() : nil
+        if let fault { world.trace("\(fault)") }
+        switch fault {
+        case .refused:
+            body()
+            throw .refused("no such qdisc")
+        case .unanswered: throw .unknown("no answer")
+        case .lost, nil: return fault
+        }
+    }
 
     mutating func apply(
         _ limits: Limits?, to port: ControlledPort
@@ -186,15 +216,7 @@ struct SimulatedControl: TrafficControl {
         if !world.isDead { world.checkRequest(limits, to: port.index) }
         guard let fate = world.admit() else { throw .unknown("the daemon is dead") }
         guard world.taps[port.index] != nil else { throw .gone }
-        let fault = fate == .after ? world.nextFault() : nil
-        if let fault { world.trace("\(fault)") }
-        switch fault {
-        case .refused:
-            world.noteAnswer(on: port.index)
-            throw .refused("no such qdisc")
-        case .unanswered: throw .unknown("no answer")
-        case .lost, nil: break
-        }
+        let fault = try fault(fate) { world.noteAnswer(on: port.index) }
         guard fate == .after else {
             world.applyHalf(limits, to: port)
             throw .unknown("the daemon is dead")
@@ -219,9 +241,7 @@ struct SimulatedControl: TrafficControl {
         if limits == nil {
             // A hook of ours shows by its filters, or by what was kept of the port.
             let isOurs = hadLimits || origins[port.index]?.hadHook == false
-            if isOurs, world.taps[port.index]?.hook == .ours {
-                world.taps[port.index]?.hook = .none
-            }
+            if isOurs { world.taps[port.index]?.dropHook() }
         } else if world.taps[port.index]?.hook == Hook.none {
             world.taps[port.index]?.hook = .ours
         }
@@ -238,7 +258,7 @@ struct SimulatedControl: TrafficControl {
 
     mutating func origin(of port: ControlledPort) throws(TrafficControlError) -> PortOrigin {
         guard !world.isDead, let tap = world.taps[port.index] else { throw .gone }
-        let origin = PortOrigin(hadHook: tap.hook != .none)
+        let origin = PortOrigin(hadHook: tap.hook != .none && tap.guards == nil)
         origins[port.index] = origin
         return origin
     }
@@ -250,21 +270,23 @@ struct SimulatedControl: TrafficControl {
     mutating func repair(_ ports: [ControlledPort], puttingBack: Bool) -> [Int32: Repair] {
         var repairs: [Int32: Repair] = [:]
         for port in ports {
-            guard let wanted = applied[port.index], let tap = world.taps[port.index] else {
-                continue
-            }
-            let isWhole = tap.standing == wanted && world.isSound(wanted, on: port.index)
-            guard !isWhole, world.admit() == .after else { continue }
+            guard let tap = world.taps[port.index] else { continue }
+            let lacksGuards = guarded[port.index].map { tap.guards != $0 } ?? false
+            let wanted = applied[port.index]
+            let isWhole =
+                wanted.map { tap.standing == $0 && world.isSound($0, on: port.index) } ?? true
+            guard !isWhole || lacksGuards, world.admit() == .after else { continue }
             if world.isFaulty, world.random.once(in: 8) {
                 repairs[port.index] = .failed(.unknown("no answer"))
                 continue
             }
-            world.taps[port.index]?.ledger.isRestoring = true
+            tap.ledger.isRestoring = true
             world.trace("\(tap.name): repaired, \(puttingBack)")
             if puttingBack {
-                install(wanted, on: port)
+                if lacksGuards { tap.setGuards(guarded[port.index]) }
+                if let wanted { install(wanted, on: port) }
                 repairs[port.index] = .putBack("a filter")
-            } else if tap.standing != nil, !world.isSound(wanted, on: port.index) {
+            } else if let wanted, tap.standing != nil, !world.isSound(wanted, on: port.index) {
                 world.taps[port.index]?.take(nil)
                 world.notify(.trafficControl(port.index))
                 repairs[port.index] = .takenOut("an ifb is gone")
@@ -312,15 +334,25 @@ struct SimulatedControl: TrafficControl {
         var survey = Survey()
         let watched = Dictionary(uniqueKeysWithValues: ports.map { ($0.index, $0) })
         for index in world.taps.keys.sorted() where !known.contains(index) {
-            guard let standing = world.taps[index]?.standing else { continue }
+            guard let tap = world.taps[index] else { continue }
+            let hasEmptyHook = tap.standing == nil && origins[index]?.hadHook == false
+            if hasEmptyHook, watched[index] == nil { tap.dropHook() }
+            if tap.guards != nil {
+                if watched[index] != nil {
+                    survey.guarded.insert(index)
+                } else {
+                    tap.setGuards(nil)
+                }
+            }
+            guard let standing = tap.standing else { continue }
             if let port = watched[index] {
                 survey.found.append(Found(port: port, limits: standing))
                 applied[index] = standing
                 world.adopted.insert(index)
                 noteRedirects(index)
             } else {
-                world.taps[index]?.take(nil)
-                if world.taps[index]?.hook == .ours { world.taps[index]?.hook = .none }
+                tap.take(nil)
+                tap.dropHook()
                 world.removeIFBs(of: index)
             }
         }
@@ -336,6 +368,7 @@ struct SimulatedControl: TrafficControl {
         applied[port.index] = nil
         leadsTo[port.index] = nil
         origins[port.index] = nil
+        guarded[port.index] = nil
         guard world.admit() == .after else { return }
         world.removeIFBs(of: port.index)
     }
@@ -363,5 +396,17 @@ extension SimulatedTap {
     func take(_ limits: Limits?) {
         if limits?.from != standing?.from || limits?.to != standing?.to { measured = Measured() }
         standing = limits
+    }
+
+    /// These guards stand.
+    func setGuards(_ new: Guards?) {
+        guard new != guards else { return }
+        guards = new
+        if new == nil, standing == nil { dropHook() } else if hook == .none { hook = .ours }
+    }
+
+    /// A hook of ours on which nothing of ours stands any more.
+    func dropHook() {
+        if hook == .ours, guards == nil { hook = .none }
     }
 }

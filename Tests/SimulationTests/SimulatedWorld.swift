@@ -26,6 +26,8 @@ final class SimulatedTap {
     var hook: Hook
     /// The filters and policers of ours that stand.
     var standing: Limits?
+    /// The guards of ours that stand.
+    var guards: Guards?
     var measured = Measured()
     /// Polls for which its management lane has been closed.
     var closedFor = 0
@@ -260,7 +262,9 @@ final class World {
 
     /// Everything that the kernel holds of ours, where there is nothing to hold it for.
     var leftovers: [String] {
-        var left = taps.values.filter { $0.standing != nil || $0.hook == .ours }.map {
+        var left = taps.values.filter {
+            $0.standing != nil || $0.hook == .ours && $0.guards == nil
+        }.map {
             "\($0.name): \($0.hook), \(String(describing: $0.standing))"
         }
         left += ifbs.values.map { String(decoding: $0.link.name, as: UTF8.self) }

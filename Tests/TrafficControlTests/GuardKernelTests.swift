@@ -114,7 +114,7 @@ private struct GuardScene: ~Copyable {
     func tablesHoldOnTheWire(_ table: GuardTable, _ enforcer: GuardEnforcer) async throws {
         try await Namespace.run {
             var scene = try GuardScene(enforcer)
-            try scene.control.apply(nil, guards: table.guards, to: scene.port)
+            try scene.control.setGuards(table.guards, on: scene.port)
             let arrived = try scene.send(table)
             let (passed, forged) = GuardScene.check(arrived, table, mode: .enforce)
             let counts = try scene.control.guardCounters(of: scene.port)
@@ -134,7 +134,7 @@ private struct GuardScene: ~Copyable {
             var scene = try GuardScene(enforcer)
             var guards = table.guards
             guards.mode = .monitor
-            try scene.control.apply(nil, guards: guards, to: scene.port)
+            try scene.control.setGuards(guards, on: scene.port)
             let arrived = try scene.send(table)
             _ = GuardScene.check(arrived, table, mode: .monitor)
             let counts = try scene.control.guardCounters(of: scene.port)
@@ -159,7 +159,7 @@ private struct GuardScene: ~Copyable {
             let table = GuardTable.tenant
             var scene = try GuardScene(enforcer)
             let before = try Snapshot()
-            try scene.control.apply(nil, guards: table.guards, to: scene.port)
+            try scene.control.setGuards(table.guards, on: scene.port)
             let guarded = try Snapshot.settled()
             let shape = Self.limits(.shape, delay: .milliseconds(20))
             var refused: UInt64 = 0
@@ -179,7 +179,7 @@ private struct GuardScene: ~Copyable {
             // Off the ladder, only the guards are left; and without them, nothing.
             try scene.control.apply(nil, to: scene.port)
             #expect(try Snapshot.settledDifference(from: guarded) == [])
-            try scene.control.apply(nil, guards: nil, to: scene.port)
+            try scene.control.setGuards(nil, on: scene.port)
             #expect(try Snapshot.settledDifference(from: before) == [])
         }
     }
@@ -189,7 +189,7 @@ private struct GuardScene: ~Copyable {
     func whatIsMissingIsPutBack(_ enforcer: GuardEnforcer) async throws {
         try await Namespace.run {
             var scene = try GuardScene(enforcer)
-            try scene.control.apply(nil, guards: GuardTable.tenant.guards, to: scene.port)
+            try scene.control.setGuards(GuardTable.tenant.guards, on: scene.port)
             let forged = try #require(GuardTable.tenant.rows.first { $0.refused == .sourceIPv4 })
             let handle = enforcer == .bpf ? "0x7a2f" : "0x7a12"
             let wipes = [
@@ -223,7 +223,7 @@ private struct GuardScene: ~Copyable {
             let table = GuardTable.tenant
             var scene = try GuardScene(enforcer)
             let before = try Snapshot()
-            try scene.control.apply(nil, guards: table.guards, to: scene.port)
+            try scene.control.setGuards(table.guards, on: scene.port)
             _ = try scene.send(table)
             let standing = try Snapshot.settled()
 
@@ -235,14 +235,14 @@ private struct GuardScene: ~Copyable {
             try next.apply(Self.limits(.police), to: scene.port)
             try next.apply(nil, to: scene.port)
             #expect(try Snapshot.settledDifference(from: standing) == [])
-            try next.apply(nil, guards: table.guards, to: scene.port)
+            try next.setGuards(table.guards, on: scene.port)
             let counts = try next.guardCounters(of: scene.port)
             #expect(counts.mapValues(\.packets) == GuardScene.expected(table))
 
             var last = try KernelTrafficControl.open(settings)
-            try last.apply(nil, guards: nil, to: scene.port)
+            try last.setGuards(nil, on: scene.port)
             #expect(try Snapshot.settledDifference(from: before) == [])
-            try last.apply(nil, guards: table.guards, to: scene.port)
+            try last.setGuards(table.guards, on: scene.port)
             var offline = try KernelTrafficControl.open(settings)
             #expect(try offline.undo().failed.isEmpty)
             #expect(try Snapshot.settledDifference(from: before) == [])
@@ -257,14 +257,14 @@ private struct GuardScene: ~Copyable {
             var scene = try GuardScene(enforcer)
             let before = try Snapshot()
             let forged = try #require(GuardTable.tenant.rows.first { $0.refused == .sourceMAC })
-            try scene.control.apply(nil, guards: GuardTable.tenant.guards, to: scene.port)
+            try scene.control.setGuards(GuardTable.tenant.guards, on: scene.port)
             let begin = Moment.now
             for table in [GuardTable.management, .publicRouter, .tenant, .management] {
-                try scene.control.apply(nil, guards: table.guards, to: scene.port)
+                try scene.control.setGuards(table.guards, on: scene.port)
                 try scene.vm.send(forged.frame.bytes(length: 100))
                 #expect(scene.control.repair([scene.port], puttingBack: true).isEmpty)
             }
-            try scene.control.apply(nil, guards: nil, to: scene.port)
+            try scene.control.setGuards(nil, on: scene.port)
             try scene.vm.send(forged.frame.bytes(length: 101))
             var lengths: [UInt32] = []
             try wait(for: "the frame of an unguarded port", within: .seconds(5)) {
@@ -282,11 +282,11 @@ private struct GuardScene: ~Copyable {
     @Test(.needs(.clsact, .ifb)) func aRefusalKeepsWhatStood() async throws {
         try await Namespace.run {
             var scene = try GuardScene()
-            try scene.control.apply(nil, guards: GuardTable.tenant.guards, to: scene.port)
+            try scene.control.setGuards(GuardTable.tenant.guards, on: scene.port)
             let standing = try Snapshot.settled()
             let nobody = Guards(profile: .tenant(TenantGuard(macs: [])))
             let error = #expect(throws: TrafficControlError.self) {
-                try scene.control.apply(nil, guards: nobody, to: scene.port)
+                try scene.control.setGuards(nobody, on: scene.port)
             }
             #expect(error?.description.contains("mac is missing") == true)
             #expect(try Snapshot().difference(from: standing) == [])
@@ -303,8 +303,7 @@ private struct GuardScene: ~Copyable {
             let leg = ManagementGuard(
                 mac: GuardIdentity.vm.mac, addresses: [AddressPrefix4(GuardIdentity.vm.address4)],
                 networks: [AddressPrefix4(0x0a00_0000, length: 16)])
-            try scene.control.apply(
-                nil, guards: Guards(profile: .management(leg)), to: scene.port)
+            try scene.control.setGuards(Guards(profile: .management(leg)), on: scene.port)
             let session = try EchoSession(from: scene.host.uplink, to: scene.vm)
             let window = measure(for: .seconds(1))
             #expect(session.isAlive)
@@ -344,8 +343,9 @@ private struct GuardScene: ~Copyable {
             for _ in 0..<rounds {
                 for kind in kinds {
                     try scene.control.apply(
-                        kind.isPoliced ? Self.limits(.police) : nil,
-                        guards: kind.isGuarded ? GuardTable.tenant.guards : nil, to: scene.port)
+                        kind.isPoliced ? Self.limits(.police) : nil, to: scene.port)
+                    try scene.control.setGuards(
+                        kind.isGuarded ? GuardTable.tenant.guards : nil, on: scene.port)
                     let flood = try scene.vm.flood(
                         Flood(
                             to: Host.outside, packetsPerSecond: 5_000_000, duration: .seconds(5),

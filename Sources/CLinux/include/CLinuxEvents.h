@@ -22,6 +22,13 @@ int sluice_event_create(void);
 int sluice_event_signal(int event);
 int64_t sluice_event_read(int event);
 
+// inotify(7), non-blocking.
+int sluice_watch_create(void);
+// Files that are written, renamed or removed in `path`, and the folder's own end: inotify_add_watch(2).
+int sluice_watch_add(int watch, const char *path);
+// Throws away what it has to say: 1 where the folder itself is gone, 0 where not.
+int sluice_watch_drain(int watch);
+
 // A non-blocking pipe to which a sigaction(2) handler writes each listed signal's number. (signalfd
 // loses signals to libdispatch's threads, whose masks are empty.) One for each process.
 int sluice_signals_open(const int *signals, int count);

@@ -14,6 +14,10 @@ package struct Configuration: Hashable, Sendable {
     package var names: PortNames
     /// How the limits are held in the kernel.
     package var enforcement = TrafficControlSettings()
+    /// What ports may never send, by the configuration.
+    package var guards = GuardBook()
+    /// Where files of single ports say so.
+    package var guardFolder = "/etc/sluice/guards.d"
     /// How a virtual machine is stopped.
     package var shutdown = ShutdownSettings()
     /// The Unix socket.

@@ -60,6 +60,7 @@ struct ConfigurationReader {
         readBreaker(&configuration.policy)
         readCloudspace(&configuration.policy)
         readMarks(root, &configuration)
+        readGuards(root, &configuration)
         readControl(&configuration)
         root.finish()
         checkTimes(configuration.policy)
@@ -261,7 +262,7 @@ struct ConfigurationReader {
         root.table("syslog").word("facility", into: &configuration.syslog.facility)
     }
 
-    private func folder(_ table: TableReader, _ key: String, into value: inout String) {
+    func folder(_ table: TableReader, _ key: String, into value: inout String) {
         guard let (path, position) = table.text(key) else { return }
         if !path.hasPrefix("/") || path.hasSuffix("/") || path.utf8.contains(0) {
             let cure = "write the whole path, without a / at its end, as in \"\(value)\""

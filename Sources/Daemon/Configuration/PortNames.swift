@@ -179,9 +179,10 @@ extension NamePattern {
                 rest = rest.dropFirst()
             } else if byte == UInt8(ascii: "<") {
                 let name = String(decoding: rest.prefix { $0 != UInt8(ascii: ">") }, as: UTF8.self)
-                guard name == "<num" || name == "<netid" else {
+                let isClosed = rest.dropFirst(name.utf8.count).first == UInt8(ascii: ">")
+                guard isClosed, name == "<num" || name == "<netid" else {
                     throw Refusal(
-                        sentence: "\"\(name)>\" is no part of a name",
+                        sentence: "\"\(name)\(isClosed ? ">" : "")\" is no part of a name",
                         cure: "write <num> for decimal digits, <netid> for hexadecimal ones")
                 }
                 flush()

@@ -2,6 +2,7 @@
 // quotes in quotes. Invariant: printable ASCII only, whatever a name or the kernel's sentence held.
 package import LinuxSystem
 package import Mitigation
+internal import TrafficControl
 
 /// A line for the system's log.
 package struct AlertLine: Hashable, Codable, Sendable {
@@ -68,11 +69,45 @@ package struct AlertLine: Hashable, Codable, Sendable {
                     ("event", "imported"), ("port", "\(name)"), ("rung", "\(rung)"),
                     ("waits", isWaiting ? "yes" : "no"),
                 ])
+        case .guardsFailed(let name, let why):
+            self.init(.error, [("event", "guards-failed"), ("port", "\(name)"), ("why", why)])
+        case .guardsRefused(let name, let mode, let counts, let packets, let seconds):
+            self.init(
+                .warning,
+                [
+                    ("event", mode == .enforce ? "guards-refused" : "would-guards-refused"),
+                    ("port", "\(name)"), ("packets", "\(packets)"),
+                    ("in", seconds.map { "\($0)s" }), ("all", Self.text(of: counts)),
+                    ("mode", mode.rawValue),
+                ])
         case .journalFailed(let why):
             self.init(.error, [("event", "journal-failed"), ("why", why)])
         case .journalWorks: self.init(.notice, [("event", "journal-works")])
         case .surveyFailed(let why): self.init(.error, [("event", "survey-failed"), ("why", why)])
         }
+    }
+
+    /// What a look at the folder of guards has to tell.
+    static func lines(_ change: GuardFolder.Change) -> [AlertLine] {
+        var lines = change.problems.map {
+            AlertLine(.error, [("event", "guard-file-refused"), ("why", $0)])
+        }
+        if change.changed > 0 {
+            lines.append(
+                AlertLine(
+                    .notice,
+                    [
+                        ("event", "guard-files"), ("changed", "\(change.changed)"),
+                        ("all", "\(change.files.count)"),
+                    ]))
+        }
+        return lines
+    }
+
+    /// `source-mac:120,arp:3`, the most first.
+    private static func text(of counts: [GuardReason: GuardCount]) -> String {
+        counts.sorted { ($1.value.packets, $0.key.rawValue) < ($0.value.packets, $1.key.rawValue) }
+            .map { "\($0.key.rawValue):\($0.value.packets)" }.joined(separator: ",")
     }
 
     /// One line for all ports at start.

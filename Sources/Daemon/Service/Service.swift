@@ -63,6 +63,7 @@ package struct Service: ~Copyable {
     private let stopper: StopRunner
     private let shutPorts = ShutPorts()
     private let loaded = LoadedConfiguration()
+    private let guardFiles: GuardWatcher
     private let manager: ServiceManager?
     private var limiter = LineLimiter()
     private var facts: ServiceFacts
@@ -99,6 +100,11 @@ package struct Service: ~Copyable {
         let server = ControlServer(
             settings: configuration.control, mailbox: mailbox, version: options.version)
         try sentence { () throws(ControlServerError) in try server.start() }
+        let guardFiles = GuardWatcher(path: configuration.guardFolder) { wakeUp.signal() }
+        let said = guardFiles.start()
+        for line in said.map(AlertLine.lines) ?? [] { log.write(line) }
+        var guards = configuration.guards
+        guards.files = said?.files ?? [:]
         let start = now
         let findings = FileJournal.read(
             configuration.journal, now: start, forgiveness: configuration.policy.forgiveness)
@@ -111,18 +117,18 @@ package struct Service: ~Copyable {
         }
         let turn = Turn(
             machine: host, control: control, journal: journal, policy: configuration.policy,
-            names: configuration.names, settings: configuration.turn,
+            names: configuration.names, settings: configuration.turn, guards: guards,
             remembered: findings.state, now: start)
         return Service(
             options: options, configuration: configuration, turn: turn, sources: sources,
-            mailbox: mailbox, server: server, log: log, now: start)
+            mailbox: mailbox, server: server, guardFiles: guardFiles, log: log, now: start)
     }
 
     private init(
         options: ServiceOptions, configuration: Configuration,
         turn: consuming Turn<KernelHost, KernelTrafficControl, FileJournal>,
-        sources: consuming EventSources, mailbox: Mailbox, server: ControlServer, log: LogWriter,
-        now: Instant
+        sources: consuming EventSources, mailbox: Mailbox, server: ControlServer,
+        guardFiles: GuardWatcher, log: LogWriter, now: Instant
     ) {
         self.options = options
         self.configuration = configuration
@@ -130,6 +136,7 @@ package struct Service: ~Copyable {
         self.sources = sources
         self.mailbox = mailbox
         self.server = server
+        self.guardFiles = guardFiles
         self.log = log
         stopper = StopRunner(log: log)
         manager = ServiceManager(environment: options.environment)
@@ -291,6 +298,7 @@ package struct Service: ~Copyable {
             }
         }
         if let result = loaded.take() { adopt(result) }
+        if let change = guardFiles.next() { adopt(change) }
         // Not at once: a thread that holds the lock and waits for this processor would wait for ever.
         // It wakes us when it is done, and the next poll looks in any case.
         hasMail = isBusy
@@ -329,10 +337,14 @@ package struct Service: ~Copyable {
                 new.control != configuration.control || new.syslog != configuration.syslog
                 || new.enforcement != configuration.enforcement
                 || new.journal != configuration.journal
+                || new.guardFolder != configuration.guardFolder
             let hasNewInterval = new.policy.pollInterval != configuration.policy.pollInterval
             configuration = new
+            var guards = new.guards
+            guards.files = turn.book.files
             turn.replace(
-                policy: new.policy, names: new.names, settings: new.turn, now: Self.now)
+                policy: new.policy, names: new.names, settings: new.turn, guards: guards,
+                now: Self.now)
             if hasNewInterval { startTimer() }
             log.write(
                 AlertLine(
@@ -342,13 +354,21 @@ package struct Service: ~Copyable {
                         (
                             "note",
                             needsRestart
-                                ? "[control], [syslog], [journal], police.engine and tc.hook wait "
-                                    + "for a restart"
+                                ? "[control], [syslog], [journal], [guards], police.engine and tc.hook "
+                                    + "wait for a restart"
                                 : nil
                         ),
                     ]))
         }
         tellReady()
+    }
+
+    /// Files of guards came, went or say something else; broken ones leave what was said before.
+    private mutating func adopt(_ change: GuardFolder.Change) {
+        var guards = configuration.guards
+        guards.files = change.files
+        turn.replace(guards: guards, now: Self.now)
+        for line in AlertLine.lines(change) { write(line) }
     }
 
     // MARK: Telling

@@ -28,8 +28,10 @@ package struct RepairBudget: Hashable, Sendable {
 
 /// A port with something of ours on it, or about to have.
 package struct HeldPort: Sendable {
-    /// What was on it before; nil where that is not known.
-    package var origin: PortOrigin?
+    /// Its limits are there, or about to be; guards alone are none.
+    package private(set) var isLimited = false
+    /// What was on it before its limits; nil where that is not known.
+    package private(set) var origin: PortOrigin?
     /// The ifbs that its filters lead to, by interface index.
     package var redirects: [Int32] = []
     /// How often it may still be repaired.
@@ -44,10 +46,25 @@ package struct HeldPort: Sendable {
     package var advisories: [String]
 
     /// Nothing of ours stands yet.
-    package init(origin: PortOrigin?, advisories: [String], repairs: RepairBudget) {
-        self.origin = origin
+    package init(advisories: [String], repairs: RepairBudget) {
         self.advisories = advisories
         self.repairs = repairs
+    }
+
+    /// It is about to be limited; nothing where it is.
+    package mutating func limit(origin: PortOrigin?) {
+        guard !isLimited else { return }
+        isLimited = true
+        self.origin = origin
+    }
+
+    /// Its limits are gone.
+    package mutating func unlimit() {
+        isLimited = false
+        origin = nil
+        redirects = []
+        leftUntil = nil
+        bypass = BypassWatch()
     }
 
     /// Somebody, maybe we, changed its traffic control.

@@ -81,7 +81,22 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             path: view.path?.legs.map {
                 PathLeg(port: $0.name.description, load: Load($0.load))
             }, companion: view.path?.companion?.description,
-            limitedFor: view.limitedFor.map(\.description))
+            limitedFor: view.limitedFor.map(\.description),
+            guards: guarded[slot].flatMap(GuardStatus.init))
+    }
+}
+
+extension GuardStatus {
+    /// Nil where nothing is said.
+    fileprivate init?(_ port: PortGuards) {
+        guard let entry = port.entry else { return nil }
+        self.init(
+            profile: entry.guards.profile?.word,
+            switches: entry.guards.switches.map(\.rawValue).sorted(),
+            mode: entry.guards.mode.rawValue, origin: entry.origin, inForce: port.isInForce,
+            problem: port.problem,
+            refusedPackets: Dictionary(
+                uniqueKeysWithValues: port.counts.map { ($0.key.rawValue, $0.value.packets) }))
     }
 }
 

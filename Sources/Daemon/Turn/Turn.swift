@@ -5,6 +5,7 @@
 //   poll          counters in
 //   decide        the engine's actions
 //   carryOut      announced in the journal, done, answered
+//   setGuards     what ports may never send, where that is another thing than what stands
 //   look          what is broken is put right, what is limited is measured
 //   commit        the journal says how it is now; then the owner tells
 //
@@ -35,6 +36,8 @@ package struct Turn<
     package internal(set) var table = PortTable()
     package internal(set) var names: PortNames
     package internal(set) var settings: TurnSettings
+    /// Who has which guards.
+    package internal(set) var book: GuardBook
     package internal(set) var polls: UInt64 = 0
     /// What the turns left since `wasTold` was last called.
     package internal(set) var output = TurnOutput()
@@ -55,12 +58,22 @@ package struct Turn<
     var replaced: Set<Int32> = []
     /// Ports with something of ours on them, or about to have.
     var held: [Engine.Slot: HeldPort] = [:]
-    /// Of those, ones that somebody touched.
+    /// Ports with guards, or about to have or lose some.
+    package internal(set) var guarded: [Engine.Slot: PortGuards] = [:]
+    /// When the present round of counting guards began, and the ports that it has still to see.
+    var countedAt: Instant?
+    var uncounted: [Engine.Slot] = []
+    /// Whether it looks if they stand, and when the last one began that did.
+    var looksAtGuards = false
+    var guardsLookedAt: Instant?
+    /// Of those held, ones that somebody touched.
     var disturbed: Set<Engine.Slot> = []
     /// When the present round of measurements began, and the ports that it has still to see.
     var measuredAt: Instant?
     var unmeasured: [Engine.Slot] = []
     var interruptions = 0
+    /// How many turns in a row could not list the interfaces that they had to.
+    var unlisted = 0
     /// Ports that are not here.
     var departed = Departed()
     /// What a former daemon remembered, until the interfaces are known.
@@ -75,6 +88,8 @@ package struct Turn<
     /// Each port costs a few requests, any of which may wait for the kernel's lock: at most this many
     /// ports are looked at in one step.
     static var lookedAtInAStep: Int { 8 }
+    /// So many turns in a row wait for a list of the interfaces.
+    static var mostUnlisted: Int { 10 }
     /// The default routes are read this often.
     static var routesInterval: Duration { .seconds(10) }
     /// Clocks go on in the journal this often, while a port is limited.
@@ -86,13 +101,14 @@ package struct Turn<
     package init(
         machine: consuming Machine, control: consuming Control, journal: consuming Store,
         policy: Policy, names: PortNames, settings: TurnSettings = TurnSettings(),
-        remembered: JournalState? = nil, now: Instant
+        guards: GuardBook = GuardBook(), remembered: JournalState? = nil, now: Instant
     ) {
         self.machine = machine
         self.control = control
         self.journal = journal
         self.names = names
         self.settings = settings
+        book = guards
         self.remembered = remembered
         engine = Engine(policy: policy, now: now)
         actions.reserveCapacity(64)
@@ -107,14 +123,23 @@ package struct Turn<
     }
 
     /// One turn at the moment `now`; `clock` gives the moment at which the counters arrived.
+    ///
+    /// Where events were lost and the interfaces cannot be listed anew, nothing is decided: by now an
+    /// index may be another machine's. A second later that counts less than a flood.
     package mutating func run(now: Instant, clock: () -> Instant) {
         listChanges(now: now)
+        guard unlisted == 0 || unlisted > Self.mostUnlisted else {
+            polls += 1
+            return commit(now: now)
+        }
         survey(now: now)
         poll(clock: clock)
         let decided = clock()
         engine.finishPoll(now: decided, into: &actions)
         carryOut(now: decided)
+        setGuards(now: decided, clock: clock)
         look(now: decided, clock: clock)
+        countGuards(now: decided)
         for index in leaving.sorted() { leave(index, now: decided) }
         polls += 1
         commit(now: decided)
@@ -138,6 +163,8 @@ package struct Turn<
                 // their arrival, not as the turn.
                 let at = readAt ?? clock()
                 readAt = at
+                // What leaves is watched only until nothing of ours is on it.
+                guard leaving.isEmpty || !leaving.contains(index) else { return }
                 engine.sample(slot, counters, at: at)
             }
             interruptions = 0
@@ -156,9 +183,10 @@ package struct Turn<
 
     /// New rules and names: every port is looked at again, every clock goes on.
     package mutating func replace(
-        policy: Policy, names: PortNames, settings: TurnSettings, now: Instant
+        policy: Policy, names: PortNames, settings: TurnSettings, guards: GuardBook, now: Instant
     ) {
         self.names = names
+        replace(guards: guards, now: now)
         self.settings = settings
         engine.replace(policy: policy, now: now)
         // Interfaces that no pattern claimed before are in the list too.

@@ -31,11 +31,11 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             case .shutDown: hasChanges = true
             case .limit(let id, let limits):
                 hasChanges = true
-                guard limits != nil, let slot = table.slot(of: id.index), held[slot] == nil,
-                    let port = watched(id)
+                guard limits != nil, let slot = table.slot(of: id.index),
+                    held[slot]?.isLimited != true, let port = watched(id)
                 else { continue }
                 let origin = try? control.origin(of: port.controlled)
-                hold(slot, origin: origin)
+                limit(slot, origin: origin)
                 if let origin { untouched.append((port.controlled, origin)) }
             }
         }
@@ -92,12 +92,11 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     private mutating func noteHeld(_ id: PortID, _ limits: Limits?) {
         guard let slot = table.slot(of: id.index), let port = table.watched[slot] else { return }
         guard limits != nil else {
-            held[slot] = nil
-            disturbed.remove(slot)
+            unlimit(slot)
             forgetMeasurements(of: id)
             return
         }
-        hold(slot, origin: nil)
+        limit(slot, origin: nil)
         held[slot]?.leftUntil = nil
         held[slot]?.redirects = control.redirects(of: port.controlled)
     }
@@ -106,7 +105,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     /// have some, and what was there before us is still needed to take it out.
     private mutating func forgetWhereNothingStands(_ id: PortID, now: Instant) {
         guard let slot = table.slot(of: id.index), isClear(slot, now: now) else { return }
-        held[slot] = nil
+        unlimit(slot)
     }
 
     /// Whether nothing of ours stands on a port, nor may stand there by a request that was not

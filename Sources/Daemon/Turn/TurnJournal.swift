@@ -74,7 +74,8 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         surveyedAt = now
         if let state = remembered { restore(state, now: now) }
         let ports = table.watched.values.map(\.controlled).sorted { $0.index < $1.index }
-        let known = Set(held.keys.compactMap { table.watched[$0]?.port.id.index })
+        let known = Set(
+            held.filter(\.value.isLimited).keys.compactMap { table.watched[$0]?.port.id.index })
         do throws(TrafficControlError) {
             let survey = try control.survey(ports, lane: engine.policy.lane, except: known)
             var failed = survey.failed
@@ -88,6 +89,8 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             for name in survey.defaulted {
                 output.notes.append(.advised(name, Survey.defaultedSentence))
             }
+            // What is known was not looked at: it may be guarded, too.
+            takeOverGuards(on: survey.guarded.union(known))
             hasSurveyed = failed.isEmpty
             for (index, sentence) in failed.sorted(by: { $0.key < $1.key }) {
                 output.notes.append(.surveyFailed("interface \(index): \(sentence)"))
@@ -105,7 +108,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         // We only take down the link of a port that is tightened.
         let isDown = found.limits.rung == .tighten && table.watched[slot]?.link.isUp == false
         guard engine.adopt(slot, found.limits, linkIsDown: isDown, now: now) else { return }
-        hold(slot, origin: nil)
+        limit(slot, origin: nil)
         adoption.rungs[engine.view(slot).rung, default: 0] += 1
         adoption.unremembered += 1
     }
@@ -171,7 +174,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         guard view.incident != nil, view.mode == .enforce,
             view.rung > .normal || memory.incident?.asked != nil
         else { return }
-        hold(slot, origin: origin, advisories: advisories)
+        limit(slot, origin: origin, advisories: advisories)
         if view.rung > .normal { adoption.rungs[view.rung, default: 0] += 1 }
     }
 
@@ -196,11 +199,28 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         hasChanged = true
     }
 
+    /// There are limits of ours on a port, or there will be.
+    mutating func limit(_ slot: Engine.Slot, origin: PortOrigin?, advisories: [String] = []) {
+        hold(slot, advisories: advisories)
+        held[slot]?.limit(origin: origin)
+    }
+
     /// There is something of ours on a port, or there will be.
-    mutating func hold(_ slot: Engine.Slot, origin: PortOrigin?, advisories: [String] = []) {
+    mutating func hold(_ slot: Engine.Slot, advisories: [String] = []) {
         guard held[slot] == nil else { return }
         held[slot] = HeldPort(
-            origin: origin, advisories: advisories,
-            repairs: RepairBudget(perMinute: settings.repairsPerMinute))
+            advisories: advisories, repairs: RepairBudget(perMinute: settings.repairsPerMinute))
+    }
+
+    /// There are no limits of ours on a port any more.
+    mutating func unlimit(_ slot: Engine.Slot) {
+        guard guarded[slot] != nil else { return letGo(slot) }
+        held[slot]?.unlimit()
+    }
+
+    /// There is nothing of ours on a port any more.
+    mutating func letGo(_ slot: Engine.Slot) {
+        held[slot] = nil
+        disturbed.remove(slot)
     }
 }

@@ -1,4 +1,5 @@
-// Looking after what is limited: what somebody broke is put right, and what gets through is measured.
+// Looking after what is limited or guarded: what somebody broke is put right, and what gets through is
+// measured.
 //
 // Invariants: a redirect leads to an ifb that is there, up and has its tree: that is checked in every
 // turn, and where it is broken the redirect goes first; what is taken out again and again is put back
@@ -48,9 +49,10 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     /// Looks at these ports and puts back what is missing, but where a port is left alone for now.
     private mutating func repair(_ slots: [Engine.Slot], now: Instant) {
         let ports = slots.compactMap { slot -> (slot: Engine.Slot, port: WatchedPort)? in
-            guard held[slot] != nil, engine.view(slot).limits != nil,
-                engine.view(slot).mode == .enforce
-            else { return nil }
+            guard let port = held[slot] else { return nil }
+            let view = engine.view(slot)
+            let isLimited = port.isLimited && view.limits != nil && view.mode == .enforce
+            guard isLimited || guarded[slot]?.isInForce == true else { return nil }
             return table.watched[slot].map { (slot, $0) }
         }
         for isLeft in [false, true] {
@@ -104,7 +106,8 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         if unmeasured.isEmpty {
             if let last = measuredAt, now.since(last) < Self.measureInterval { return }
             measuredAt = now
-            unmeasured = held.keys.filter { engine.view($0).limits != nil }.sorted()
+            unmeasured = held.filter(\.value.isLimited).keys
+                .filter { engine.view($0).limits != nil }.sorted()
         }
         let slots = Array(unmeasured.suffix(Self.lookedAtInAStep))
         unmeasured.removeLast(slots.count)
@@ -112,7 +115,10 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         let links = table.ifbCounters
         for slot in slots where held[slot] != nil {
             guard let port = table.watched[slot] else { continue }
-            if port.link.isUp, engine.view(slot).rung == .shutDown {
+            // Of what leaves, the index may be another machine's by now.
+            if port.link.isUp, engine.view(slot).rung == .shutDown,
+                !leaving.contains(port.port.id.index)
+            {
                 keepDown(port, at: slot, now: now)
             }
             measure(port, at: slot, links, now: now)
@@ -155,7 +161,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
 
     /// What others have on a port that takes effect from its limits, or loses it by them: told when
     /// it begins.
-    private mutating func advise(_ port: WatchedPort, at slot: Engine.Slot) {
+    mutating func advise(_ port: WatchedPort, at slot: Engine.Slot) {
         guard let known = held[slot] else { return }
         var sentences = control.advisories(of: port.controlled)
         if known.bypass.isBypassed {

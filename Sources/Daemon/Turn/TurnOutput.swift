@@ -1,5 +1,6 @@
 // What a turn leaves for those beside it: what is to be told, and machines to stop.
 package import Mitigation
+package import TrafficControl
 
 /// A virtual machine is to be stopped: its link is down.
 package struct StopOrder: Hashable, Sendable {
@@ -58,6 +59,12 @@ package enum TurnNote: Hashable, Sendable {
     case advised(PortName, String)
     /// Another host's memory of a port came: its rung, and whether it waits for the port.
     case imported(PortName, Rung, isWaiting: Bool)
+    /// A port's guards are not as they are said: why.
+    case guardsFailed(PortName, String)
+    /// A port's guards refused frames, or would have: all that they counted, how many of these were not
+    /// told yet, and in how many seconds; nil for the first ones.
+    case guardsRefused(
+        PortName, Guards.Mode, [GuardReason: GuardCount], packets: UInt64, seconds: Int?)
     /// The counters could not be read.
     case pollFailed(String)
     /// The interfaces could not be listed.

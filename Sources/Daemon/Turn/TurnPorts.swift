@@ -10,7 +10,9 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             var changes: [HostChange] = []
             try machine.takeChanges { changes.append($0) }
             for change in changes { take(change, now: now) }
+            unlisted = 0
         } catch {
+            unlisted += 1
             output.notes.append(.linksFailed(error.description))
         }
     }
@@ -83,6 +85,11 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         let slot = engine.appear(port, now: now)
         let watched = WatchedPort(port: port, match: match, link: link)
         table.watch(watched, at: slot)
+        wantGuards(at: slot)
+        if known == nil, hasSurveyed, guarded[slot] != nil {
+            hold(slot)
+            held[slot]?.noteChange(at: now)
+        }
         // A tap is made first, and given its address a moment later.
         if known?.link.address != link.address { recall(watched, now: now) }
     }
@@ -97,8 +104,8 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         if let memory = engine.memory(slot, now: now), let port = table.watched[slot] {
             keepStrikes(memory, of: port.port.name, port.link.address, now: now)
         }
-        held[slot] = nil
-        disturbed.remove(slot)
+        letGo(slot)
+        guarded[slot] = nil
         guard let gone = table.remove(index) else { return }
         engine.vanish(gone.port.id, now: now, into: &actions)
         control.forget(gone.controlled)
@@ -110,7 +117,8 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     mutating func leave(_ index: Int32, now: Instant) {
         guard let slot = table.slot(of: index), let port = table.watched[slot] else { return }
         if engine.release(port.port.id, now: now, into: &actions) { carryOut(now: now) }
-        guard isClear(slot, now: now) else {
+        let isUnguarded = dropGuards(at: slot, now: now)
+        guard isUnguarded, isClear(slot, now: now) else {
             leaving.insert(index)
             return
         }

@@ -34,6 +34,15 @@ public struct Guards: Hashable, Codable, Sendable {
         case publicRouter(PublicRouterGuard)
         /// A router's management leg.
         case management(ManagementGuard)
+
+        /// `tenant`, `public-router` or `management`.
+        public var word: String {
+            switch self {
+            case .tenant: "tenant"
+            case .publicRouter: "public-router"
+            case .management: "management"
+            }
+        }
     }
 
     /// What the port is.

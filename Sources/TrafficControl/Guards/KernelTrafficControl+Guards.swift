@@ -3,7 +3,7 @@
 // Invariant: a port about which nothing was said in this process keeps the guards that stand there;
 // a restart never leaves a port without them.
 internal import LinuxSystem
-public import Mitigation
+internal import Mitigation
 internal import Netlink
 
 /// What was asked of a port's guards, and what was last confirmed of them.
@@ -15,10 +15,11 @@ struct GuardOrder {
 }
 
 extension KernelTrafficControl {
-    /// Guards and limits in one; what fails is undone to what was confirmed last.
-    public mutating func apply(
-        _ limits: Limits?, guards: Guards?, to port: ControlledPort
+    /// What fails is undone to what was confirmed last.
+    public mutating func setGuards(
+        _ guards: Guards?, on port: ControlledPort
     ) throws(TrafficControlError) {
+        try refuseUnconfirmedLimits(of: port)
         let wanted = guards ?? Guards()
         var order = guarded[port.index]
         if order?.compiled.guards != wanted {
@@ -30,7 +31,20 @@ extension KernelTrafficControl {
             order = GuardOrder(
                 compiled: compiled, counters: order?.counters, ownsHook: order?.ownsHook ?? false)
         }
-        try change(port, to: limits, guards: order)
+        try change(port, to: installed[port.index]?.limits, guards: order)
+    }
+
+    /// Limits of a former process would go with a change that does not know them.
+    private mutating func refuseUnconfirmedLimits(
+        of port: ControlledPort
+    ) throws(TrafficControlError) {
+        guard installed[port.index] == nil else { return }
+        do throws(StepFailure) {
+            guard try !socket.observe(port).isEmpty else { return }
+        } catch {
+            throw isGone(port) ? .gone : error.told
+        }
+        throw .refused("limits stand on \(port.name) that are not confirmed yet")
     }
 
     private func guardEnforcer(for guards: Guards) throws(TrafficControlError) -> GuardEnforcer {
