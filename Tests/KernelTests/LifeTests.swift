@@ -240,10 +240,19 @@ struct Figures: CustomStringConvertible {
     /// As they are once nothing of the last step is under way: a connection that the daemon has yet
     /// to see closed, an action that the kernel frees behind its filter (`tcf_queue_work`).
     ///
+    /// - Parameter before: what they are held to; nil: these are the first, the least of a second.
     /// - Returns: the last ones read, which differ from `before` only if they stay so for 10 s.
     init(of daemon: DaemonProcess, settledTo before: Figures?) throws {
         self = try Figures(of: daemon)
-        guard let before else { return }
+        guard let before else {
+            let end = Moment.now + .seconds(1)
+            while Moment.now < end {
+                let now = try Figures(of: daemon)
+                descriptors = min(descriptors, now.descriptors)
+                actions = min(actions, now.actions)
+            }
+            return
+        }
         try? Lab.wait(for: "the same again", within: .seconds(10)) {
             self = try Figures(of: daemon)
             return counts(as: before)

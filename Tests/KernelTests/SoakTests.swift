@@ -23,7 +23,7 @@ import Testing
                 Flood(
                     to: Host.outside, packetsPerSecond: 3_500, duration: length + .seconds(60)))
             try stage.wait(for: "shape", of: steady.name, within: .seconds(60))
-            let alone = try Figures(of: stage.daemon)
+            let alone = try Figures(of: stage.daemon, settledTo: nil)
 
             let begin = Moment.now
             var rounds: [Figures] = []
