@@ -88,8 +88,8 @@ private enum Register {
 
 /// Builds the program. Codes: <linux/bpf.h>, <linux/bpf_common.h>; LD_ABS and LD_IND need the
 /// context in r6, give r0, and lose r1 to r5.
-struct TokenBucketProgram {
-    private(set) var instructions: [BPFInstruction] = []
+struct TokenBucketProgram: BPFAssembly {
+    var instructions: [BPFInstruction] = []
     private var places: [Label: Int] = [:]
     private var jumps: [(at: Int, to: Label)] = []
     private var nextLocal = 1_000
@@ -130,28 +130,12 @@ struct TokenBucketProgram {
 
     private mutating func place(_ label: Label) { places[label] = instructions.count }
 
-    private mutating func emit(
-        _ code: UInt8, _ destination: UInt8 = 0, _ source: UInt8 = 0, offset: Int16 = 0,
-        immediate: Int32 = 0
-    ) {
-        instructions.append(
-            BPFInstruction(
-                code: code, destination: destination, source: source, offset: offset,
-                immediate: immediate))
-    }
-
     private mutating func emitJump(
         _ code: UInt8, _ destination: UInt8 = 0, _ source: UInt8 = 0, immediate: Int32 = 0,
         to label: Label
     ) {
         jumps.append((instructions.count, label))
         emit(code, destination, source, immediate: immediate)
-    }
-
-    /// destination = the address of the map's value plus `offset` (BPF_PSEUDO_MAP_VALUE, 5.2 on).
-    private mutating func emitMapValue(_ destination: UInt8, map: Int32, offset: Int) {
-        emit(0x18, destination, 2, immediate: map)
-        emit(0, immediate: Int32(offset))
     }
 
     private mutating func emit(_ instruction: ClassifierInstruction) {

@@ -27,8 +27,7 @@ struct ClassesCommand: ParsableCommand {
 
     func run() throws {
         try reporting { () throws(ControlClientError) in
-            let client = connection.client
-            let status = try client.decode(Status.self, from: try client.get("/v1/status"))
+            let status = try connection.client.status()
             guard json else { return Terminal.print(StatusReport.classes(status.ports)) }
             let ports = status.ports.map {
                 Classification(

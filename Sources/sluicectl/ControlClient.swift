@@ -61,6 +61,11 @@ struct ControlClient {
         try ask("GET \(path) HTTP/1.1\r\nHost: sluiced\r\nConnection: close\r\n\r\n", body: [])
     }
 
+    /// The daemon and all its ports.
+    func status() throws(ControlClientError) -> Status {
+        try decode(Status.self, from: try get("/v1/status"))
+    }
+
     /// The body of the answer to a POST of this value as JSON.
     func post(_ path: String, _ value: some Encodable) throws(ControlClientError) -> [UInt8] {
         guard let body = try? JSONEncoder().encode(value) else {

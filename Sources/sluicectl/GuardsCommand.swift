@@ -25,8 +25,7 @@ struct GuardsCommand: ParsableCommand {
 
     func run() throws {
         try reporting { () throws(ControlClientError) in
-            let client = connection.client
-            let status = try client.decode(Status.self, from: try client.get("/v1/status"))
+            let status = try connection.client.status()
             guard json else { return Terminal.print(StatusReport.guards(status.ports)) }
             let ports = status.ports.compactMap { port in
                 port.guards.map { GuardedPort(port: port.name, guards: $0) }

@@ -1,4 +1,4 @@
-// The classifiers, run over frames by a small interpreter of classic BPF: the lanes are disjoint and
+// The classifiers, run over frames by an interpreter of classic BPF: the lanes are disjoint and
 // complete, and no frame ends a program early. Pure: no kernel.
 import Mitigation
 import Netlink
@@ -6,43 +6,10 @@ import Testing
 
 @testable import TrafficControl
 
-/// Runs a classic BPF program as the kernel does (Documentation/networking/filter.rst).
-private func run(_ program: [ClassicInstruction], _ frame: [UInt8]) -> UInt32? {
-    var a: UInt32 = 0
-    var x: UInt32 = 0
-    var pc = 0
-    func load(_ at: Int, _ count: Int) -> UInt32? {
-        guard at >= 0, at + count <= frame.count else { return nil }
-        return frame[at..<at + count].reduce(0) { $0 << 8 | UInt32($1) }
-    }
-    while pc < program.count {
-        let i = program[pc]
-        pc += 1
-        switch i.code {
-        case 0x30, 0x28, 0x50, 0x48:
-            let base = i.code >= 0x48 ? Int(x) : 0
-            let size = i.code == 0x30 || i.code == 0x50 ? 1 : 2
-            // The kernel ends the program with 0: nil shows it.
-            guard let value = load(base + Int(i.k), size) else { return nil }
-            a = value
-        case 0x80: a = UInt32(frame.count)
-        case 0xb1:
-            guard let value = load(Int(i.k), 1) else { return nil }
-            x = (value & 0xf) * 4
-        case 0x1c: a = a &- x
-        case 0x15: pc += Int(a == i.k ? i.jt : i.jf)
-        case 0x45: pc += Int(a & i.k != 0 ? i.jt : i.jf)
-        case 0x35: pc += Int(a >= i.k ? i.jt : i.jf)
-        case 0x05: pc += Int(i.k)
-        case 0x06: return i.k
-        default: return nil
-        }
-    }
-    return nil
-}
-
 private func lanes(_ classifier: FrameClassifier, _ frame: [UInt8]) -> [FrameLane] {
-    FrameLane.allCases.filter { run(classifier.classicProgram(for: $0), frame) == .max }
+    FrameLane.allCases.filter {
+        ClassicInterpreter.run(classifier.classicProgram(for: $0), frame) == .max
+    }
 }
 
 private func ethernet(_ type: UInt16, tags: [UInt16] = [], _ payload: [UInt8]) -> [UInt8] {
@@ -90,7 +57,9 @@ private func ports(_ source: UInt16, _ destination: UInt16) -> [UInt8] {
             let frame = ethernet(type, tags: tags, bytes)
             for classifier in [Self.from, Self.to] {
                 for lane in FrameLane.allCases {
-                    #expect(run(classifier.classicProgram(for: lane), frame) != nil, "\(frame)")
+                    #expect(
+                        ClassicInterpreter.run(classifier.classicProgram(for: lane), frame) != nil,
+                        "\(frame)")
                 }
                 #expect(lanes(classifier, frame).count == 1, "\(frame)")
             }

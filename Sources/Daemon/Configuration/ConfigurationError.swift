@@ -42,6 +42,17 @@ package struct ConfigurationError: Error, Hashable, Sendable, CustomStringConver
     /// One or more.
     package var problems: [ConfigurationProblem]
 
+    /// These mistakes, one or more.
+    package init(problems: [ConfigurationProblem]) { self.problems = problems }
+
+    /// A syntax error stands alone, as nothing behind it can be read.
+    init(_ error: SyntaxError, file: String) {
+        problems = [
+            ConfigurationProblem(
+                file: file, position: error.position, sentence: error.sentence, cure: error.hint)
+        ]
+    }
+
     /// One line for each mistake.
     package var description: String {
         problems.map(\.description).joined(separator: "\n")

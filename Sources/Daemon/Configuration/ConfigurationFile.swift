@@ -10,16 +10,21 @@ extension Configuration {
     ///
     /// - Throws: `ConfigurationError`; a file that cannot be read is one mistake without a place.
     package static func load(path: String) throws(ConfigurationError) -> Configuration {
-        let bytes: [UInt8]
-        do throws(FileError) {
-            bytes = try contents(ofFile: path)
-        } catch {
-            throw ConfigurationError(problems: [
-                ConfigurationProblem(
-                    file: path, position: nil, sentence: "cannot be read: \(error)",
-                    cure: "name another file with --config, or make it readable")
-            ])
-        }
+        let bytes = try readConfiguration(
+            path, cure: "name another file with --config, or make it readable")
         return try Configuration(parsing: bytes, file: path)
+    }
+}
+
+/// The bytes of a file that an operator wrote, at most 1 MiB; one that cannot be read is a mistake
+/// without a place.
+func readConfiguration(_ path: String, cure: String) throws(ConfigurationError) -> [UInt8] {
+    do throws(FileError) {
+        return try contents(ofFile: path)
+    } catch {
+        throw ConfigurationError(problems: [
+            ConfigurationProblem(
+                file: path, position: nil, sentence: "cannot be read: \(error)", cure: cure)
+        ])
     }
 }

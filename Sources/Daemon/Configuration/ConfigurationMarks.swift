@@ -53,19 +53,31 @@ extension ConfigurationReader {
     ) {
         var marks = Marks()
         defer { if marks == Marks() { readMarks(table, &marks) } }
-        guard let name = PortName(escaped: key) else {
-            return problems.report(
-                "port.\"\(key)\" is no interface's name",
-                cure: "write 1 to 15 bytes as `sluicectl status` prints them", at: position)
-        }
-        guard let match = configuration.names.match(name) else {
-            return problems.report(
-                "port.\"\(key)\": no class claims this name, so that it is never looked at",
-                cure: "add a pattern for it to a class's names", at: position)
-        }
+        guard let match = claim("port", key, configuration.names, at: position) else { return }
         marks = configuration.policy.marks[match.portClass] ?? Marks()
         readMarks(table, &marks)
-        configuration.policy.portMarks[name] = marks
+        configuration.policy.portMarks[match.name] = marks
+    }
+
+    /// The port that a section's key names; nil, and reported, where no class claims it.
+    func claim(
+        _ section: String, _ key: String, orElse: String = "", _ names: PortNames,
+        at position: Position
+    ) -> PortMatch? {
+        guard let name = PortName(escaped: key) else {
+            problems.report(
+                "\(section).\"\(key)\" is no interface's name",
+                cure: "write 1 to 15 bytes as `sluicectl status` prints them\(orElse)",
+                at: position)
+            return nil
+        }
+        guard let match = names.match(name) else {
+            problems.report(
+                "\(section).\"\(key)\": no class claims this name, so that it is never looked at",
+                cure: "add a pattern for it to a class's names", at: position)
+            return nil
+        }
+        return match
     }
 
     /// The same pattern twice, in one class or in two: the later one would never be used.

@@ -20,11 +20,7 @@ extension Configuration {
         do throws(SyntaxError) {
             entries = try TOML.parse(bytes)
         } catch {
-            throw ConfigurationError(problems: [
-                ConfigurationProblem(
-                    file: file, position: error.position, sentence: error.sentence,
-                    cure: error.hint)
-            ])
+            throw ConfigurationError(error, file: file)
         }
         let problems = ProblemList(file: file)
         self = ConfigurationReader(entries: entries, problems: problems).read()

@@ -209,15 +209,20 @@ extension TableReader {
     /// One of these words.
     func word<Word>(_ key: String, into target: inout Word, of words: [(String, Word)]) {
         guard let (text, position) = text(key) else { return }
-        if let word = words.first(where: { $0.0 == text }) {
-            target = word.1
-            return
-        }
+        if let word = word(key, text, at: position, of: words) { target = word }
+    }
+
+    /// The word that a text is; another one is reported.
+    func word<Word>(
+        _ key: String, _ text: String, at position: Position, of words: [(String, Word)]
+    ) -> Word? {
+        if let word = words.first(where: { $0.0 == text }) { return word.1 }
         let names = words.map(\.0)
         let meant = suggestion(for: text, among: names).map { "did you mean \"\($0)\"?" }
         report(
             key, "\"\(text)\" is none of \(names.joined(separator: ", "))",
             cure: meant ?? "write one of them", at: position)
+        return nil
     }
 
     /// One of an enumeration's words.

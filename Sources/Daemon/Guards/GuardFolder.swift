@@ -6,9 +6,7 @@
 internal import Dispatch
 internal import LinuxSystem
 package import Mitigation
-internal import Synchronization
 internal import SystemPackage
-internal import TOML
 package import TrafficControl
 
 /// What was read of a folder of guards.
@@ -88,22 +86,11 @@ package struct GuardFolder: Sendable {
             return
         }
         do throws(ConfigurationError) {
-            file.guards = try Guards(parsing: try Self.contents(of: path), file: path)
+            let bytes = try readConfiguration(path, cure: "make it readable, or remove it")
+            file.guards = try Guards(parsing: bytes, file: path)
             if file.guards != former { change.changed += 1 }
         } catch {
             change.problems += error.problems.map(\.description)
-        }
-    }
-
-    private static func contents(of path: String) throws(ConfigurationError) -> [UInt8] {
-        do throws(FileError) {
-            return try TOML.contents(ofFile: path)
-        } catch {
-            throw ConfigurationError(problems: [
-                ConfigurationProblem(
-                    file: path, position: nil, sentence: "cannot be read: \(error)",
-                    cure: "make it readable, or remove it")
-            ])
         }
     }
 }
@@ -111,7 +98,7 @@ package struct GuardFolder: Sendable {
 /// Watches a folder of guards beside the turn: inotify(7) says when to look, and a look now and then
 /// finds what it lost.
 final class GuardWatcher: Sendable {
-    private let latest = Mutex<GuardFolder.Change?>(nil)
+    private let latest = Handover<GuardFolder.Change>()
     private let queue = DispatchQueue(label: "guards")
     private let path: String
     private let wakeUp: @Sendable () -> Void
@@ -150,17 +137,12 @@ final class GuardWatcher: Sendable {
 
     private func take(_ change: GuardFolder.Change?) {
         guard let change else { return }
-        latest.withLock { $0 = change.following($0) }
+        latest.put { change.following($0) }
         wakeUp()
     }
 
-    /// Never waits; nil where nothing is there or the lock is held (its holder wakes the turn after).
-    func next() -> GuardFolder.Change? {
-        latest.withLockIfAvailable { kept in
-            defer { kept = nil }
-            return kept
-        } ?? nil
-    }
+    /// What changed since the last call; never waits.
+    func next() -> GuardFolder.Change? { latest.take() }
 }
 
 extension GuardFolder.Change {

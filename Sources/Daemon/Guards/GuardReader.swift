@@ -21,11 +21,7 @@ extension Guards {
             self = GuardReader(table: table, problems: problems, position: .start).read()
             table.finish()
         } catch {
-            throw ConfigurationError(problems: [
-                ConfigurationProblem(
-                    file: file, position: error.position, sentence: error.sentence,
-                    cure: error.hint)
-            ])
+            throw ConfigurationError(error, file: file)
         }
         if let error = problems.error { throw error }
     }
@@ -44,18 +40,11 @@ extension ConfigurationReader {
             let reader = GuardReader(table: table, problems: problems, position: position)
             let guards = reader.read()
             guard key.contains(where: { $0 == "*" || $0 == "<" }) else {
-                guard let name = PortName(escaped: key) else {
-                    problems.report(
-                        "guard.\"\(key)\" is no interface's name",
-                        cure: "write 1 to 15 bytes as `sluicectl status` prints them, or a pattern",
-                        at: position)
-                    continue
+                if let match = claim(
+                    "guard", key, orElse: ", or a pattern", configuration.names, at: position)
+                {
+                    configuration.guards.named[match.name] = guards
                 }
-                configuration.guards.named[name] = guards
-                guard configuration.names.match(name) == nil else { continue }
-                problems.report(
-                    "guard.\"\(key)\": no class claims this name, so that it is never looked at",
-                    cure: "add a pattern for it to a class's names", at: position)
                 continue
             }
             do throws(NamePattern.Refusal) {
@@ -128,22 +117,10 @@ struct GuardReader {
     }
 
     private func switches() -> Set<Guards.Switch> {
-        guard let texts = table.texts("switches", example: #"["no-ra", "no-dhcp-server"]"#) else {
-            return []
-        }
-        var switches: Set<Guards.Switch> = []
-        let names = Guards.Switch.allCases.map(\.rawValue)
-        for (text, position) in texts {
-            if let found = Guards.Switch(rawValue: text) {
-                switches.insert(found)
-                continue
-            }
-            let meant = suggestion(for: text, among: names).map { "did you mean \"\($0)\"?" }
-            table.report(
-                "switches", "\"\(text)\" is none of \(names.joined(separator: ", "))",
-                cure: meant ?? "write one of them", at: position)
-        }
-        return switches
+        let texts = table.texts("switches", example: #"["no-ra", "no-dhcp-server"]"#) ?? []
+        let words = Guards.Switch.allCases.map { ($0.rawValue, $0) }
+        return Set(
+            texts.compactMap { table.word("switches", $0.text, at: $0.position, of: words) })
     }
 
     /// One text, or a list of them.

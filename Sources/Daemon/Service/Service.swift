@@ -62,7 +62,7 @@ package struct Service: ~Copyable {
     private let log: LogWriter
     private let stopper: StopRunner
     private let shutPorts = ShutPorts()
-    private let loaded = LoadedConfiguration()
+    private let loaded = Handover<Result<Configuration, ConfigurationError>>()
     private let guardFiles: GuardWatcher
     private let manager: ServiceManager?
     private var limiter = LineLimiter()
@@ -314,11 +314,10 @@ package struct Service: ~Copyable {
             let (loaded, wakeUp) = (loaded, sources.wakeUp)
             // Beside the turn: a disk may be slow.
             DispatchQueue.global().async {
-                do throws(ConfigurationError) {
-                    loaded.put(.success(try Configuration.load(path: path)))
-                } catch {
-                    loaded.put(.failure(error))
+                let result = Result { () throws(ConfigurationError) in
+                    try Configuration.load(path: path)
                 }
+                loaded.put { _ in result }
                 wakeUp.signal()
             }
         }

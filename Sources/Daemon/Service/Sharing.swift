@@ -50,15 +50,16 @@ final class ShutPorts: Sendable {
     func contains(_ port: PortID) -> Bool { published.withLock { $0.ports.contains(port) } }
 }
 
-/// A configuration that was read beside the turn.
-final class LoadedConfiguration: Sendable {
-    private let result = Mutex<Result<Configuration, ConfigurationError>?>(nil)
+/// What was read beside the turn, for the turn.
+final class Handover<Value: Sendable>: Sendable {
+    private let waiting = Mutex<Value?>(nil)
 
-    func put(_ new: Result<Configuration, ConfigurationError>) { result.withLock { $0 = new } }
+    /// Puts there what `body` makes of what nobody took yet.
+    func put(_ body: (Value?) -> sending Value) { waiting.withLock { $0 = body($0) } }
 
     /// Never waits; nil where nothing is there or the lock is held (its holder wakes the turn after).
-    func take() -> Result<Configuration, ConfigurationError>? {
-        result.withLockIfAvailable { kept in
+    func take() -> Value? {
+        waiting.withLockIfAvailable { kept in
             defer { kept = nil }
             return kept
         } ?? nil

@@ -113,7 +113,12 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     func isClear(_ slot: Engine.Slot, now: Instant) -> Bool {
         let view = engine.view(slot)
         return view.rung == .normal && (view.limits == nil || view.mode == .observe)
-            && engine.memory(slot, now: now)?.incident?.asked == nil
+            && !isInDoubt(slot, now: now)
+    }
+
+    /// Whether a request for limits, or for the link, was not answered plainly yet.
+    func isInDoubt(_ slot: Engine.Slot, now: Instant) -> Bool {
+        engine.memory(slot, now: now)?.incident?.asked != nil
     }
 
     func watched(_ id: PortID) -> WatchedPort? {

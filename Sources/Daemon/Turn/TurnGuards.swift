@@ -45,21 +45,20 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     /// Brings ports to the guards that they shall have: as many as half a poll has time for.
     mutating func setGuards(now: Instant, clock: () -> Instant) {
         guard hasSurveyed, !guarded.isEmpty else { return }
-        let due = guarded.filter { slot, guards in
-            guards.isDue(at: now) && held[slot]?.isChanging(at: now) != true
-                && !isInDoubt(slot, now: now)
-        }
-        guard !due.isEmpty else { return }
+        // In every turn, and nearly always none: nothing is copied for it.
+        var due: [Engine.Slot] = []
+        for (slot, guards) in guarded where guards.isDue(at: now) { due.append(slot) }
         let limit = now.advanced(by: engine.policy.pollInterval / 2)
-        for slot in due.keys.sorted() {
+        for slot in due.sorted()
+        where held[slot]?.isChanging(at: now) != true && !isBesideDoubt(slot, now: now) {
             setGuards(at: slot, now: now)
             guard clock() < limit else { return }
         }
     }
 
     /// What limits stand is not known: what is put beside them must wait.
-    private func isInDoubt(_ slot: Engine.Slot, now: Instant) -> Bool {
-        held[slot]?.isLimited == true && engine.memory(slot, now: now)?.incident?.asked != nil
+    private func isBesideDoubt(_ slot: Engine.Slot, now: Instant) -> Bool {
+        held[slot]?.isLimited == true && isInDoubt(slot, now: now)
     }
 
     private mutating func setGuards(at slot: Engine.Slot, now: Instant) {

@@ -106,8 +106,8 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         if unmeasured.isEmpty {
             if let last = measuredAt, now.since(last) < Self.measureInterval { return }
             measuredAt = now
-            unmeasured = held.filter(\.value.isLimited).keys
-                .filter { engine.view($0).limits != nil }.sorted()
+            unmeasured = held.keys
+                .filter { held[$0]?.isLimited == true && engine.view($0).limits != nil }.sorted()
         }
         let slots = Array(unmeasured.suffix(Self.lookedAtInAStep))
         unmeasured.removeLast(slots.count)

@@ -21,8 +21,8 @@ private enum Register {
     static let frame: UInt8 = 10
 }
 
-struct GuardBytecode {
-    private(set) var instructions: [BPFInstruction] = []
+struct GuardBytecode: BPFAssembly {
+    var instructions: [BPFInstruction] = []
     private var stepPlaces: [Int] = []
     private var passPlace = 0
     private var refusePlaces: [GuardReason: Int] = [:]
@@ -53,9 +53,7 @@ struct GuardBytecode {
         for reason in reasons {
             refusePlaces[reason] = instructions.count
             let offset = reason.number * GuardCounterLayout.wordsPerReason * 8
-            // The address of the map's value plus offset (BPF_PSEUDO_MAP_VALUE, 5.2 on).
-            emit(0x18, Register.counter, 2, immediate: counters)
-            emit(0, immediate: Int32(offset))
+            emitMapValue(Register.counter, map: counters, offset: offset)
             toCount.append(instructions.count)
             emit(0x05)
         }
@@ -76,16 +74,6 @@ struct GuardBytecode {
         case .pass: passPlace
         case .refuse(let reason): refusePlaces[reason] ?? passPlace
         }
-    }
-
-    private mutating func emit(
-        _ code: UInt8, _ destination: UInt8 = 0, _ source: UInt8 = 0, offset: Int16 = 0,
-        immediate: Int32 = 0
-    ) {
-        instructions.append(
-            BPFInstruction(
-                code: code, destination: destination, source: source, offset: offset,
-                immediate: immediate))
     }
 
     /// One packet, and its bytes, to the counters at r8.

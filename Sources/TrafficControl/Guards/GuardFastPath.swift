@@ -14,8 +14,8 @@ private enum Register {
     static let context: UInt8 = 6
 }
 
-struct GuardFastPath {
-    private(set) var instructions: [BPFInstruction] = []
+struct GuardFastPath: BPFAssembly {
+    var instructions: [BPFInstruction] = []
     /// The jumps to the program behind it.
     private(set) var slowJumps: [Int] = []
     /// The jumps to where a frame passes.
@@ -126,16 +126,6 @@ struct GuardFastPath {
     }
 
     // MARK: Instructions
-
-    private mutating func emit(
-        _ code: UInt8, _ destination: UInt8 = 0, _ source: UInt8 = 0, offset: Int16 = 0,
-        immediate: Int32 = 0
-    ) {
-        instructions.append(
-            BPFInstruction(
-                code: code, destination: destination, source: source, offset: offset,
-                immediate: immediate))
-    }
 
     /// Goes on where the frame's first `count` bytes lie in one piece.
     private mutating func emitRoom(_ count: Int32) {

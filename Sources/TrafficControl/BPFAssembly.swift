@@ -1,0 +1,25 @@
+// Writing eBPF: what our programs have in common. Codes: <linux/bpf.h>, <linux/bpf_common.h>.
+import LinuxSystem
+
+/// A program, or a part of one, under construction.
+protocol BPFAssembly {
+    var instructions: [BPFInstruction] { get set }
+}
+
+extension BPFAssembly {
+    mutating func emit(
+        _ code: UInt8, _ destination: UInt8 = 0, _ source: UInt8 = 0, offset: Int16 = 0,
+        immediate: Int32 = 0
+    ) {
+        instructions.append(
+            BPFInstruction(
+                code: code, destination: destination, source: source, offset: offset,
+                immediate: immediate))
+    }
+
+    /// destination = the address of the map's value plus `offset` (BPF_PSEUDO_MAP_VALUE, 5.2 on).
+    mutating func emitMapValue(_ destination: UInt8, map: Int32, offset: Int) {
+        emit(0x18, destination, 2, immediate: map)
+        emit(0, immediate: Int32(offset))
+    }
+}
