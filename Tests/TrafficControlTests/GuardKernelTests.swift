@@ -277,6 +277,46 @@ private struct GuardScene: ~Copyable {
         }
     }
 
+    /// Guards against: guards that no kernel takes, because the program of a machine with few or
+    /// many addresses has a part that nothing leads to, or a jump out of reach.
+    @Test(.needs(.clsact, .ifb), arguments: enforcers)
+    func everyKindOfGuardsLoads(_ enforcer: GuardEnforcer) async throws {
+        try await Namespace.run {
+            var scene = try GuardScene(enforcer)
+            let before = try Snapshot()
+            let mac = GuardIdentity.vm.mac
+            let many = 1..<UInt32(Guards.mostPrefixes)
+            let prefixes4 = many.map { AddressPrefix4(0x0a00_0000 + $0) }
+            let prefixes6 = many.map { AddressPrefix6(1 << 62, UInt64($0)) }
+            let macs = (0..<Guards.mostMACs).map { HardwareAddress(mac.number + UInt64($0)) }
+            let pair = TenantGuard.Pair(mac: macs[1], prefix: .version4(prefixes4[0]))
+            let tenants = [
+                TenantGuard(macs: [mac]), TenantGuard(macs: [mac], prefixes4: prefixes4),
+                TenantGuard(macs: [mac], prefixes6: prefixes6),
+                TenantGuard(macs: [mac], pairs: [pair]),
+                TenantGuard(macs: macs, prefixes4: prefixes4, prefixes6: prefixes6),
+            ]
+            let profiles: [Guards.Profile?] = tenants.map { .tenant($0) } + [nil]
+            let switches: [Set<Guards.Switch>] = [
+                [], [.noDHCPServer], [.noRA], [.noIPv6], Set(Guards.Switch.allCases),
+            ]
+            let stranger = GuardFrame(0x88b5, [], from: GuardIdentity.stranger.mac)
+            for profile in profiles {
+                for switches in switches {
+                    let guards = Guards(profile: profile, switches: switches)
+                    try scene.control.setGuards(guards, on: scene.port)
+                    #expect(scene.control.repair([scene.port], puttingBack: true).isEmpty)
+                    try scene.vm.send(stranger.bytes(length: 100))
+                    let counts = try scene.control.guardCounters(of: scene.port)
+                    #expect(counts[.sourceMAC]?.packets == (profile == nil ? nil : 1))
+                    // Else a switch that says nothing new would count on.
+                    try scene.control.setGuards(nil, on: scene.port)
+                }
+            }
+            #expect(try Snapshot.settledDifference(from: before) == [])
+        }
+    }
+
     /// Guards against: guards with a mistake, or that the kernel refuses, which leave a port with
     /// less than it had.
     @Test(.needs(.clsact, .ifb)) func aRefusalKeepsWhatStood() async throws {

@@ -95,10 +95,10 @@ struct GuardBytecode: BPFAssembly {
         case .loadLength: emit(0x61, a, Register.context, offset: SocketBufferField.length)
         case .loadConstant(let value): emit(0xb4, a, immediate: Int32(bitPattern: value))
         case .setIndex(let value): emit(0xb4, x, immediate: Int32(bitPattern: value))
-        case .store(let slot): emit(0x63, Register.frame, a, offset: slot.offset)
-        case .storeIndex(let slot): emit(0x63, Register.frame, x, offset: slot.offset)
-        case .recall(let slot): emit(0x61, a, Register.frame, offset: slot.offset)
-        case .recallIndex(let slot): emit(0x61, x, Register.frame, offset: slot.offset)
+        case .store(let slot): emit(0x7b, Register.frame, a, offset: slot.offset)
+        case .storeIndex(let slot): emit(0x7b, Register.frame, x, offset: slot.offset)
+        case .recall(let slot): emit(0x79, a, Register.frame, offset: slot.offset)
+        case .recallIndex(let slot): emit(0x79, x, Register.frame, offset: slot.offset)
         case .toIndex: emit(0xbc, x, a)
         case .fromIndex: emit(0xbc, a, x)
         case .add(let value): emit(0x04, a, immediate: Int32(bitPattern: value))
@@ -139,8 +139,9 @@ struct GuardBytecode: BPFAssembly {
 }
 
 extension GuardSlot {
-    /// Below the frame pointer.
-    fileprivate var offset: Int16 { -4 * (Int16(rawValue) + 1) }
+    /// Below the frame pointer, 64 bits each: without CAP_PERFMON verifiers before 6.7 refuse to
+    /// write a part of what was written as a known number ("corrupt spilled pointer").
+    fileprivate var offset: Int16 { -8 * (Int16(rawValue) + 1) }
 }
 
 extension GuardInstruction.Width {

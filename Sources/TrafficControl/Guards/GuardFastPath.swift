@@ -62,6 +62,8 @@ struct GuardFastPath: BPFAssembly {
                 owned.append(jump(0x16, immediate: Self.word(prefix.address)))
             }
             slow(0x05)
+            // The verifier refuses what nothing leads to.
+            guard !owned.isEmpty else { return }
             for jump in owned { land(jump) }
         }
         guard policy.refusesDHCPServer else {
@@ -96,6 +98,8 @@ struct GuardFastPath: BPFAssembly {
                 for jump in others { land(jump) }
             }
             slow(0x05)
+            // The verifier refuses what nothing leads to.
+            guard !owned.isEmpty else { return }
             for jump in owned { land(jump) }
         }
         emitLoad(.byte, 20)
