@@ -56,10 +56,11 @@ enum Plan {
         return steps
     }
 
-    /// Before the limits, as they stand.
+    /// Before the limits, as they stand. A program whose counters cannot be had is replaced.
     private static func guardSteps(from observed: ObservedTree, to wanted: WantedTree) -> [Step] {
         (wanted.guards ?? []).filter { asked in
             !observed.guards.contains { asked.isHeld(by: $0) }
+                || asked.isProgram && observed.guardCounters == nil
         }.map { .putGuard($0) }
     }
 

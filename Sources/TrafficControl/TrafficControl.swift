@@ -108,8 +108,9 @@ public protocol TrafficControl: ~Copyable {
 
     /// Brings a port to `guards` (nil: none) and reads it back; equal ones write nothing. Its limits
     /// stay as they are. Guards stand before every limit, whatever the rung, until this is called
-    /// again; guards that a former process left stay until it is called. Changed guards are replaced
-    /// in place, without a gap, and count from zero.
+    /// again; guards that a former process left stay until it is called. Changed guards, and those of
+    /// a former process whose counters cannot be had, are replaced in place, without a gap, and count
+    /// from zero.
     /// - Throws: `refused` where what stood before still stands, and where limits stand that this
     ///   process has not confirmed; `unknown`, `gone`.
     mutating func setGuards(

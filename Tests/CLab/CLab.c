@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/if_tun.h>
 #include <linux/sockios.h>
 #include <net/if.h>
@@ -298,6 +299,18 @@ int clab_become(uid_t user, gid_t group, const gid_t *groups, size_t count) {
     if (syscall(SYS_setgroups, count, groups) < 0) return -1;
     if (syscall(SYS_setresgid, group, group, group) < 0) return -1;
     return (int)syscall(SYS_setresuid, user, user, user);
+}
+
+int clab_set_capabilities(uint64_t mask, bool on) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+    if (syscall(SYS_capget, &header, data) < 0) return -1;
+    for (int word = 0; word < _LINUX_CAPABILITY_U32S_3; word++) {
+        uint32_t bits = (uint32_t)(mask >> (32 * word));
+        if (on) data[word].effective |= bits & data[word].permitted;
+        else data[word].effective &= ~bits;
+    }
+    return (int)syscall(SYS_capset, &header, data);
 }
 
 int clab_allow_descriptors(uint64_t count) {

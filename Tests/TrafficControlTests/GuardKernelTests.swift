@@ -2,7 +2,9 @@
 // comes out on the other side; what a restart, a redirect and other owners do to them; their cost.
 import Lab
 import LabTesting
+import LinuxSystem
 import Mitigation
+import Netlink
 import Testing
 
 @testable import TrafficControl
@@ -246,6 +248,52 @@ private struct GuardScene: ~Copyable {
             var offline = try KernelTrafficControl.open(settings)
             #expect(try offline.undo().failed.isEmpty)
             #expect(try Snapshot.settledDifference(from: before) == [])
+        }
+    }
+
+    /// Guards against: a restart under a unit without CAP_SYS_ADMIN, which finds an eBPF guard that
+    /// stands and can never again say what it refused; a gap while it is replaced.
+    @Test(.needs(.clsact, .ifb, .bpf)) func aRestartWithoutRightsCountsAnew() async throws {
+        try await Namespace.run {
+            var scene = try GuardScene(.bpf)
+            // To these guards all that the machine sends is forged.
+            let guards = Guards(profile: .tenant(TenantGuard(macs: [GuardIdentity.stranger.mac])))
+            try scene.control.setGuards(guards, on: scene.port)
+            let filters = try scene.control.socket.filters(
+                of: scene.port.index, parent: .clsactIngress)
+            let program = try #require(filters.compactMap(\.bpfProgramID).first)
+            let begin = Moment.now
+            let flood = try scene.vm.flood(
+                Flood(
+                    to: Host.outside, packetsPerSecond: 2_000, frameBytes: 333,
+                    duration: .seconds(20)))
+            let rights: [Capability] = [.systemAdministration, .performanceMonitoring]
+            let counts = try Capability.without(rights) {
+                let error = #expect(throws: BPFError.self) {
+                    try GuardCounters(ofProgram: program)
+                }
+                #expect(error?.description.contains("not permitted") == true)
+                var next = try KernelTrafficControl.open(
+                    TrafficControlSettings(guardEnforcer: .bpf))
+                #expect(next.parts.hasBPF, "\(next.parts.notes)")
+                _ = try next.survey([scene.port], lane: Policy().lane, except: [])
+                try next.setGuards(guards, on: scene.port)
+                // Once, and never again while the counters are at hand.
+                let standing = try Snapshot.settled()
+                try next.setGuards(guards, on: scene.port)
+                #expect(next.repair([scene.port], puttingBack: true).isEmpty)
+                #expect(try Snapshot.settledDifference(from: standing) == [])
+                try wait(for: "a refused frame", within: .seconds(5)) {
+                    try next.guardCounters(of: scene.port)[.sourceMAC] != nil
+                }
+                flood.stop()
+                return try next.guardCounters(of: scene.port).mapValues(\.packets)
+            }
+            let anew = try #require(counts[.sourceMAC])
+            #expect(anew > 0 && Int(anew) < flood.sent)
+            let passed = try scene.host.uplink.received.frames(during: begin...Moment.now)
+            #expect(!passed.contains { $0.bytes == 333 })
+            report("\(flood.sent) forged frames sent, 0 passed, \(anew) counted since the restart")
         }
     }
 

@@ -1,5 +1,6 @@
 // The counters of an eBPF guard. The filter's program keeps the map in the kernel, so that it
-// outlives the daemon; a later one finds it by the program's id.
+// outlives the daemon; a later one finds it by the program's id where it may (CAP_SYS_ADMIN), and
+// else replaces the program, which then counts from zero (Plan).
 import LinuxSystem
 
 /// For each reason, packets and bytes.

@@ -73,6 +73,10 @@ struct WantedGuard: Hashable, Sendable {
 
     var verdict: Verdict { mode == .enforce ? .drop : .unspec }
 
+    var isProgram: Bool {
+        if case .program = match { true } else { false }
+    }
+
     /// Whether `filter` is what was asked for.
     func isHeld(by filter: FilterRecord) -> Bool {
         guard filter.handle == handle else { return false }

@@ -15,6 +15,9 @@ int clab_unshare_network(void);
 // The same, with a mount namespace of its own in which /sys shows the new namespace's devices and
 // /sys/fs/bpf, where the kernel has it, is empty.
 int clab_unshare_network_and_sysfs(void);
+// Takes these capabilities (bit n: CAP_n) out of the calling thread's effective ones, or puts them
+// back as far as they are permitted (capset(2)).
+int clab_set_capabilities(uint64_t mask, bool on);
 // A descriptor of the calling thread's network namespace.
 int clab_open_network_namespace(void);
 // setns(2) of the calling thread.
