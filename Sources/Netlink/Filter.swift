@@ -92,6 +92,9 @@ public enum TCAction: Hashable, Sendable {
     /// Sent on to the egress of another interface; this one is done with it (TC_ACT_STOLEN).
     /// `mirred egress redirect dev I`
     case redirect(toEgressOf: Int32, cookie: [UInt8])
+    /// A program in classic BPF decides: 2 drops, 3 goes on to the next action, -1 stands for
+    /// `verdict`. `action bpf bytecode …`
+    case classicBPF([ClassicInstruction], Verdict, cookie: [UInt8])
     /// Nothing but a verdict, and a count of what it was given to. `action drop`, `action continue`
     case generic(Verdict, cookie: [UInt8])
 }

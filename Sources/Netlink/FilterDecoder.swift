@@ -122,6 +122,7 @@ extension ActionRecord {
         case "police": readPolice(options)
         case "mirred": readMirred(options)
         case "gact": readGeneric(options)
+        case "bpf": readClassicBPF(options)
         default: break
         }
     }
@@ -132,6 +133,21 @@ extension ActionRecord {
             guard type == TCA_GACT_PARMS, let parameters = value.load(tc_gact.self) else { return }
             action.index = parameters.index
             action.verdictCode = parameters.action
+        }
+        self = action
+    }
+
+    private mutating func readClassicBPF(_ options: RawSpan) {
+        var action = self
+        options.forEachAttribute { type, value in
+            switch type {
+            case TCA_ACT_BPF_PARMS:
+                guard let parameters = value.load(tc_act_bpf.self) else { return }
+                action.index = parameters.index
+                action.verdictCode = parameters.action
+            case TCA_ACT_BPF_OPS: action.classicBPF = ClassicInstruction.decode(value)
+            default: break
+            }
         }
         self = action
     }

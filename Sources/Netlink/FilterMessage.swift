@@ -11,6 +11,7 @@ extension Message {
     ) throws(NetlinkError) -> Message {
         var byteCount = 4096 + filter.actions.count * 2048
         if case .classicBPF(let program) = filter.match { byteCount += program.count * 8 }
+        for case .classicBPF(let program, _, _) in filter.actions { byteCount += program.count * 8 }
         var message = try Message(
             type: RTM_NEWTFILTER, flags: NLM_F_CREATE, byteCount: byteCount)
         message.append(
@@ -50,20 +51,23 @@ extension Message {
         switch match {
         case .classicBPF(let program):
             put(TCA_BPF_OPS_LEN, UInt16(clamping: program.count))
-            var bytes: [UInt8] = []
-            bytes.reserveCapacity(program.count * 8)
-            for instruction in program {
-                let filter = sock_filter(
-                    code: instruction.code, jt: instruction.jt, jf: instruction.jf,
-                    k: instruction.k)
-                unsafe withUnsafeBytes(of: filter) { unsafe bytes.append(contentsOf: $0) }
-            }
-            put(TCA_BPF_OPS, bytes: bytes)
+            put(TCA_BPF_OPS, bytes: Self.bytes(of: program))
         case .extendedBPF(let descriptor, let name):
             put(TCA_BPF_FD, descriptor)
             put(TCA_BPF_NAME, string: name)
             put(TCA_BPF_FLAGS, UInt32(TCA_BPF_FLAG_ACT_DIRECT))
         }
+    }
+
+    private static func bytes(of program: [ClassicInstruction]) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(program.count * 8)
+        for instruction in program {
+            let filter = sock_filter(
+                code: instruction.code, jt: instruction.jt, jf: instruction.jf, k: instruction.k)
+            unsafe withUnsafeBytes(of: filter) { unsafe bytes.append(contentsOf: $0) }
+        }
+        return bytes
     }
 
     private mutating func put(_ action: TCAction, clock: SchedulerClock) {
@@ -91,6 +95,12 @@ extension Message {
                 parameters.eaction = TCA_EGRESS_REDIR
                 parameters.ifindex = UInt32(bitPattern: target)
                 options.put(TCA_MIRRED_PARMS, parameters)
+            case .classicBPF(let program, let verdict, _):
+                var parameters = tc_act_bpf()
+                parameters.action = verdict.rawValue
+                options.put(TCA_ACT_BPF_OPS_LEN, UInt16(clamping: program.count))
+                options.put(TCA_ACT_BPF_OPS, bytes: Self.bytes(of: program))
+                options.put(TCA_ACT_BPF_PARMS, parameters)
             case .generic(let verdict, _):
                 var parameters = tc_gact()
                 parameters.action = verdict.rawValue
@@ -131,6 +141,7 @@ extension TCAction {
         switch self {
         case .policePackets, .policeBytes: "police"
         case .redirect: "mirred"
+        case .classicBPF: "bpf"
         case .generic: "gact"
         }
     }
@@ -139,7 +150,7 @@ extension TCAction {
     public var cookie: [UInt8] {
         switch self {
         case .policePackets(_, _, _, _, let cookie), .policeBytes(_, _, _, _, _, _, let cookie),
-            .redirect(_, let cookie), .generic(_, let cookie):
+            .redirect(_, let cookie), .classicBPF(_, _, let cookie), .generic(_, let cookie):
             cookie
         }
     }

@@ -62,7 +62,7 @@ public struct FilterRecord: Hashable, Sendable {
 
 /// An action of a filter, as the kernel has it.
 public struct ActionRecord: Hashable, Sendable {
-    /// `police`, `mirred`, `gact`.
+    /// `police`, `mirred`, `gact`, `bpf`.
     public var kind: String
     /// The kernel's number of the action in its kind; 0 where its options are not known to us.
     public var index: UInt32
@@ -79,6 +79,8 @@ public struct ActionRecord: Hashable, Sendable {
     public var police: PoliceRecord?
     /// Where a redirect to an interface's egress leads; 0 where that interface is gone.
     public var redirectTarget: Int32?
+    /// The classic BPF program, where it is one.
+    public var classicBPF: [ClassicInstruction]?
 
     /// An action of these properties.
     public init(

@@ -48,19 +48,22 @@ public struct KernelParts: Hashable, Sendable {
     public var hasIFB: Bool
     /// `gact`, which counts what a guard drops.
     public var hasActGact: Bool
+    /// `bpf` as an action, which tells the Ethernet sources apart that a guard refuses.
+    public var hasActBPF: Bool
     /// What is missing and what stands in for it, a sentence each.
     public var notes: [String]
 
     /// A kernel with these parts.
     public init(
         hasActPolice: Bool, hasBPF: Bool, hasNetem: Bool, hasIFB: Bool, hasActGact: Bool = false,
-        notes: [String] = []
+        hasActBPF: Bool = false, notes: [String] = []
     ) {
         self.hasActPolice = hasActPolice
         self.hasBPF = hasBPF
         self.hasNetem = hasNetem
         self.hasIFB = hasIFB
         self.hasActGact = hasActGact
+        self.hasActBPF = hasActBPF
         self.notes = notes
     }
 }

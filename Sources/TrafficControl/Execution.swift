@@ -183,9 +183,10 @@ struct Execution {
                 match: match, actions: actions)
         }
         switch wanted.match {
-        case .rule(let rule):
+        case .rule(let rule, let countsSources):
             let put = filter(
-                .classicBPF(rule.program), [.generic(wanted.verdict, cookie: tag.cookie)])
+                .classicBPF(rule.program),
+                wanted.actions(countsSources: countsSources, cookie: tag.cookie))
             try StepFailure.netlinked { () throws(NetlinkError) in
                 try socket.put(put, on: port.index)
             }

@@ -29,13 +29,22 @@ enum KernelProbe {
             let police = tryActPolice(on: index, &socket)
             let bpf = tryBPF(on: index, &socket)
             let netem = tryNetem(on: index, &socket)
-            let gact = tryActGact(on: index, &socket)
+            let gact = tryGuard(.generic(.drop, cookie: probeCookie(index)), on: index, &socket)
+            let source = GuardSources.program(ofAction: 0, .enforce)
+            let actBPF = tryGuard(
+                .classicBPF(source, .drop, cookie: probeCookie(index)), on: index, &socket)
             try? socket.deleteLink(index)
             parts.hasActPolice = police == nil
             parts.hasBPF = bpf == nil
             parts.hasNetem = netem == nil
             parts.hasActGact = gact == nil
+            parts.hasActBPF = actBPF == nil
             parts.notes = notes(police: police, bpf: bpf, netem: netem)
+            if gact == nil, let actBPF {
+                parts.notes.append(
+                    "no act_bpf (\(actBPF)): how many Ethernet sources a guarded port forges is not "
+                        + "known")
+            }
         } catch {
             parts.notes = ["no ifb (\(error)): no port can be shaped or limited"]
         }
@@ -89,13 +98,18 @@ enum KernelProbe {
         }
     }
 
-    private static func tryActGact(on index: Int32, _ socket: inout RouteSocket) -> String? {
-        let cookie = Tag(index: index, incident: 0, rung: .normal, ownsHook: true).cookie
+    private static func probeCookie(_ index: Int32) -> [UInt8] {
+        Tag(index: index, incident: 0, rung: .normal, ownsHook: true).cookie
+    }
+
+    private static func tryGuard(
+        _ action: TCAction, on index: Int32, _ socket: inout RouteSocket
+    ) -> String? {
         let filter = Filter(
             parent: .clsactIngress, preference: Ownership.guardPreference,
             handle: Ownership.guardHandle(of: .other),
             match: .classicBPF(ClassicCode.everything),
-            actions: [.generic(.drop, cookie: cookie)])
+            actions: [action])
         return trying { () throws(NetlinkError) in
             try socket.add(.clsact, to: index, parent: .ingress, handle: .ingressQdisc)
             defer {

@@ -117,12 +117,11 @@ public protocol TrafficControl: ~Copyable {
         _ guards: Guards?, on port: ControlledPort
     ) throws(TrafficControlError)
 
-    /// What a port's guards have refused since they stand, or would have in monitor mode; reasons
-    /// without any are left out.
+    /// What a port's guards have refused since they stand, or would have in monitor mode.
     /// - Throws: `unknown` where the counters cannot be read, `gone`.
-    mutating func guardCounters(
+    mutating func guardCounts(
         of port: ControlledPort
-    ) throws(TrafficControlError) -> [GuardReason: GuardCount]
+    ) throws(TrafficControlError) -> GuardCounts
 
     /// What is on a port on which nothing of ours stands: to be kept, before the first limits, for
     /// whoever has to take them out again, and to be held as soon as it is kept.
@@ -167,4 +166,14 @@ public protocol TrafficControl: ~Copyable {
     /// it was found at the last look (`apply`, `repair`, `survey`), a sentence each; empty where all
     /// is well.
     func advisories(of port: ControlledPort) -> [String]
+}
+
+extension TrafficControl where Self: ~Copyable {
+    /// The reasons alone of what a port's guards have refused (`guardCounts`).
+    /// - Throws: `unknown` where the counters cannot be read, `gone`.
+    public mutating func guardCounters(
+        of port: ControlledPort
+    ) throws(TrafficControlError) -> [GuardReason: GuardCount] {
+        try guardCounts(of: port).reasons
+    }
 }

@@ -217,6 +217,49 @@ extension Fixture {
         06000000ffffffff # code 0x6, jt 0, jf 0, k 0xffffffff
         """)
 
+    /// `tc filter replace dev lo ingress pref 13 handle 0x7a01 protocol all bpf bytecode
+    /// 1,6 0 0 4294967295 action bpf bytecode 2,40 0 0 12,6 0 0 2 drop cookie
+    /// 736c7569636501020304050607080913`
+    static let actionBPF = Fixture(
+        """
+        a0000000 # nlmsg_len 160
+        2c00 # nlmsg_type RTM_NEWTFILTER
+        0504 # nlmsg_flags 0x405
+        0000000000000000 # nlmsg_seq, nlmsg_pid: zeroed
+        00000000 # tcm_family, padding
+        01000000 # tcm_ifindex 1
+        017a0000 # tcm_handle 00007a01
+        f2ffffff # tcm_parent fffffff2
+        00030d00 # tcm_info 000d0300
+        08000100 # nla_len 8, TCA_KIND
+        62706600 # "bpf"
+        74000200 # nla_len 116, TCA_OPTIONS
+        5c000100 # nla_len 92, TCA_BPF_ACT
+        58000100 # nla_len 88, action 1
+        08000100 # nla_len 8, TCA_ACT_KIND
+        62706600 # "bpf"
+        38000280 # nla_len 56, TCA_ACT_OPTIONS | NLA_F_NESTED
+        06000300 # nla_len 6, TCA_ACT_BPF_OPS_LEN
+        0200 # 2 instructions
+        0000 # padding
+        14000400 # nla_len 20, TCA_ACT_BPF_OPS
+        280000000c000000 # code 0x28, jt 0, jf 0, k 12
+        0600000002000000 # code 0x6, jt 0, jf 0, k 2
+        18000200 # nla_len 24, TCA_ACT_BPF_PARMS
+        00000000 # index 0
+        00000000 # capab 0
+        02000000 # action 2
+        00000000 # refcnt 0
+        00000000 # bindcnt 0
+        14000600 # nla_len 20, TCA_ACT_COOKIE
+        736c7569636501020304050607080913 # cookie
+        06000400 # nla_len 6, TCA_BPF_OPS_LEN
+        0100 # 1 instructions
+        0000 # padding
+        0c000500 # nla_len 12, TCA_BPF_OPS
+        06000000ffffffff # code 0x6, jt 0, jf 0, k 0xffffffff
+        """)
+
     /// `tc filter replace dev lo parent 7a01: pref 13 handle 0x7a01 protocol all bpf
     /// bytecode 1,6 0 0 4294967295 flowid 7a01:30`
     static let classified = Fixture(

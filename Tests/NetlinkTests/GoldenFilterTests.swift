@@ -86,8 +86,11 @@ extension Match {
         #expect(ours == theirs)
     }
 
-    @Test("the same bytes: a redirect, a class, a deletion")
+    @Test("the same bytes: a redirect, a program as an action, a class, a deletion")
     func others() throws {
+        let program = [ClassicInstruction(code: 40, k: 12), ClassicInstruction(code: 6, k: 2)]
+        let decided = try put(actions: [.classicBPF(program, .drop, cookie: .cookie(0x13))])
+        #expect(decided == unsent(Fixture.actionBPF.bytes))
         let redirect = try put(actions: [.redirect(toEgressOf: 1, cookie: .cookie(0x12))])
         #expect(redirect == unsent(Fixture.redirect.bytes))
         let classified = try put(

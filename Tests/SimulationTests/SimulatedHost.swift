@@ -172,9 +172,9 @@ struct SimulatedControl: TrafficControl {
     /// How many ports something is kept of.
     var size: Int { max(applied.count, leadsTo.count, origins.count, guarded.count) }
 
-    mutating func guardCounters(
+    mutating func guardCounts(
         of port: ControlledPort
-    ) throws(TrafficControlError) -> [GuardReason: GuardCount] { [:] }
+    ) throws(TrafficControlError) -> GuardCounts { GuardCounts() }
 
     mutating func setGuards(
         _ guards: Guards?, on port: ControlledPort

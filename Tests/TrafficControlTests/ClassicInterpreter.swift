@@ -40,6 +40,9 @@ enum ClassicInterpreter {
             case 0x1c: a = a &- x
             case 0x54: a &= i.k
             case 0x64: a <<= i.k
+            case 0x74: a >>= i.k
+            case 0x24: a = a &* i.k
+            case 0xac: a ^= x
             case 0x15: pc += Int(a == i.k ? i.jt : i.jf)
             case 0x1d: pc += Int(a == x ? i.jt : i.jf)
             case 0x45: pc += Int(a & i.k != 0 ? i.jt : i.jf)

@@ -9,13 +9,13 @@ import Testing
 
 @testable import TrafficControl
 
-/// What guards can be made of in this kernel.
-private let enforcers: [GuardEnforcer] = GuardEnforcer.allCases.filter {
-    KernelParts.current.lacking($0 == .actGact ? [.gact] : [.bpf]).isEmpty
-}
-
 /// A hypervisor with the machine whose frames the tables have.
-private struct GuardScene: ~Copyable {
+struct GuardScene: ~Copyable {
+    /// What guards can be made of in this kernel.
+    static let enforcers: [GuardEnforcer] = GuardEnforcer.allCases.filter {
+        KernelParts.current.lacking($0 == .actGact ? [.gact] : [.bpf]).isEmpty
+    }
+
     let host: Host
     let vm: Station
     let port: ControlledPort
@@ -112,25 +112,25 @@ private struct GuardScene: ~Copyable {
 @Suite(.serialized) struct GuardKernelTests {
     /// Guards against: one forged frame that passes, one honest frame that is lost, by either kind
     /// of guard, with no tag to three; and counters that tell another story.
-    @Test(.needs(.clsact, .ifb), arguments: GuardTable.all, enforcers)
+    @Test(.needs(.clsact, .ifb), arguments: GuardTable.all, GuardScene.enforcers)
     func tablesHoldOnTheWire(_ table: GuardTable, _ enforcer: GuardEnforcer) async throws {
         try await Namespace.run {
             var scene = try GuardScene(enforcer)
             try scene.control.setGuards(table.guards, on: scene.port)
             let arrived = try scene.send(table)
             let (passed, forged) = GuardScene.check(arrived, table, mode: .enforce)
-            let counts = try scene.control.guardCounters(of: scene.port)
-            #expect(counts.mapValues(\.packets) == GuardScene.expected(table))
+            let counts = try scene.control.guardCounts(of: scene.port)
+            #expect(counts.reasons.mapValues(\.packets) == GuardScene.expected(table))
             let sent = table.rows.count * GuardScene.tags.count
             report(
                 "\(table.name), \(enforcer.rawValue): \(sent) frames sent, \(passed) passed, "
                     + "\(forged) forged ones passed, "
-                    + "\(counts.values.map(\.packets).reduce(0, +)) counted as refused")
+                    + "\(counts.reasons.values.map(\.packets).reduce(0, +)) counted as refused")
         }
     }
 
     /// Guards against: a monitor that drops, or that counts other than what enforcing would drop.
-    @Test(.needs(.clsact, .ifb), arguments: GuardTable.profiles, enforcers)
+    @Test(.needs(.clsact, .ifb), arguments: GuardTable.profiles, GuardScene.enforcers)
     func monitorsCountAndDropNothing(_ table: GuardTable, _ enforcer: GuardEnforcer) async throws {
         try await Namespace.run {
             var scene = try GuardScene(enforcer)
@@ -139,8 +139,8 @@ private struct GuardScene: ~Copyable {
             try scene.control.setGuards(guards, on: scene.port)
             let arrived = try scene.send(table)
             _ = GuardScene.check(arrived, table, mode: .monitor)
-            let counts = try scene.control.guardCounters(of: scene.port)
-            #expect(counts.mapValues(\.packets) == GuardScene.expected(table))
+            let counts = try scene.control.guardCounts(of: scene.port)
+            #expect(counts.reasons.mapValues(\.packets) == GuardScene.expected(table))
         }
     }
 
@@ -155,7 +155,7 @@ private struct GuardScene: ~Copyable {
 
     /// Guards against: guards that a rung replaces or a redirect skips, and forged frames that a
     /// bypass watch then takes for frames that went past the limits.
-    @Test(.needs(.clsact, .ifb, .tbf, .mirred), arguments: enforcers)
+    @Test(.needs(.clsact, .ifb, .tbf, .mirred), arguments: GuardScene.enforcers)
     func everyRungKeepsTheGuards(_ enforcer: GuardEnforcer) async throws {
         try await Namespace.run {
             let table = GuardTable.tenant
@@ -171,8 +171,8 @@ private struct GuardScene: ~Copyable {
                 let forged = table.rows.filter { $0.refused != nil }
                 for row in forged { try scene.vm.send(row.frame.bytes(length: 100)) }
                 refused += UInt64(forged.count)
-                let counts = try scene.control.guardCounters(of: scene.port)
-                #expect(counts.values.map(\.packets).reduce(0, +) == refused)
+                let counts = try scene.control.guardCounts(of: scene.port)
+                #expect(counts.reasons.values.map(\.packets).reduce(0, +) == refused)
                 let after =
                     try scene.control.measure(scene.port) { _ in nil }.fromSeen?.packets ?? 0
                 #expect(after - seen == UInt64(forged.count))
@@ -187,7 +187,7 @@ private struct GuardScene: ~Copyable {
     }
 
     /// Guards against: guards that somebody deleted and that stay deleted, one of them or all.
-    @Test(.needs(.clsact, .ifb), arguments: enforcers)
+    @Test(.needs(.clsact, .ifb), arguments: GuardScene.enforcers)
     func whatIsMissingIsPutBack(_ enforcer: GuardEnforcer) async throws {
         try await Namespace.run {
             var scene = try GuardScene(enforcer)
@@ -211,15 +211,15 @@ private struct GuardScene: ~Copyable {
                 }
                 #expect(scene.control.repair([scene.port], puttingBack: true).isEmpty, "\(wipe)")
                 try scene.vm.send(forged.frame.bytes(length: 100))
-                let counts = try scene.control.guardCounters(of: scene.port)
-                #expect(counts[.sourceIPv4]?.packets == 1, "\(wipe)")
+                let counts = try scene.control.guardCounts(of: scene.port)
+                #expect(counts.reasons[.sourceIPv4]?.packets == 1, "\(wipe)")
             }
         }
     }
 
     /// Guards against: a restart that leaves a port unguarded for an instant, counts anew, writes
     /// what stands already, or keeps guards that the configuration no longer has.
-    @Test(.needs(.clsact, .ifb), arguments: enforcers)
+    @Test(.needs(.clsact, .ifb), arguments: GuardScene.enforcers)
     func aRestartKeepsThem(_ enforcer: GuardEnforcer) async throws {
         try await Namespace.run {
             let table = GuardTable.tenant
@@ -238,8 +238,8 @@ private struct GuardScene: ~Copyable {
             try next.apply(nil, to: scene.port)
             #expect(try Snapshot.settledDifference(from: standing) == [])
             try next.setGuards(table.guards, on: scene.port)
-            let counts = try next.guardCounters(of: scene.port)
-            #expect(counts.mapValues(\.packets) == GuardScene.expected(table))
+            let counts = try next.guardCounts(of: scene.port)
+            #expect(counts.reasons.mapValues(\.packets) == GuardScene.expected(table))
 
             var last = try KernelTrafficControl.open(settings)
             try last.setGuards(nil, on: scene.port)
@@ -284,10 +284,10 @@ private struct GuardScene: ~Copyable {
                 #expect(next.repair([scene.port], puttingBack: true).isEmpty)
                 #expect(try Snapshot.settledDifference(from: standing) == [])
                 try wait(for: "a refused frame", within: .seconds(5)) {
-                    try next.guardCounters(of: scene.port)[.sourceMAC] != nil
+                    try next.guardCounts(of: scene.port).reasons[.sourceMAC] != nil
                 }
                 flood.stop()
-                return try next.guardCounters(of: scene.port).mapValues(\.packets)
+                return try next.guardCounts(of: scene.port).reasons.mapValues(\.packets)
             }
             let anew = try #require(counts[.sourceMAC])
             #expect(anew > 0 && Int(anew) < flood.sent)
@@ -299,7 +299,7 @@ private struct GuardScene: ~Copyable {
 
     /// Guards against: a change that leaves an instant without guards, or the old ones beside the
     /// new ones.
-    @Test(.needs(.clsact, .ifb), arguments: enforcers)
+    @Test(.needs(.clsact, .ifb), arguments: GuardScene.enforcers)
     func changesAreMadeInPlace(_ enforcer: GuardEnforcer) async throws {
         try await Namespace.run {
             var scene = try GuardScene(enforcer)
@@ -327,7 +327,7 @@ private struct GuardScene: ~Copyable {
 
     /// Guards against: guards that no kernel takes, because the program of a machine with few or
     /// many addresses has a part that nothing leads to, or a jump out of reach.
-    @Test(.needs(.clsact, .ifb), arguments: enforcers)
+    @Test(.needs(.clsact, .ifb), arguments: GuardScene.enforcers)
     func everyKindOfGuardsLoads(_ enforcer: GuardEnforcer) async throws {
         try await Namespace.run {
             var scene = try GuardScene(enforcer)
@@ -355,8 +355,8 @@ private struct GuardScene: ~Copyable {
                     try scene.control.setGuards(guards, on: scene.port)
                     #expect(scene.control.repair([scene.port], puttingBack: true).isEmpty)
                     try scene.vm.send(stranger.bytes(length: 100))
-                    let counts = try scene.control.guardCounters(of: scene.port)
-                    #expect(counts[.sourceMAC]?.packets == (profile == nil ? nil : 1))
+                    let counts = try scene.control.guardCounts(of: scene.port)
+                    #expect(counts.reasons[.sourceMAC]?.packets == (profile == nil ? nil : 1))
                     // Else a switch that says nothing new would count on.
                     try scene.control.setGuards(nil, on: scene.port)
                 }
@@ -384,7 +384,7 @@ private struct GuardScene: ~Copyable {
 
     /// Guards against: a management guard that keeps the hosts from the router, or lets the router
     /// to them.
-    @Test(.needs(.clsact, .ifb), arguments: enforcers)
+    @Test(.needs(.clsact, .ifb), arguments: GuardScene.enforcers)
     func theManagementNetworkGetsInAndNothingOut(_ enforcer: GuardEnforcer) async throws {
         try await Namespace.run {
             var scene = try GuardScene(enforcer, outside: .guest, inside: .guest)
@@ -405,8 +405,8 @@ private struct GuardScene: ~Copyable {
                 FrameFilter(from: scene.vm.mac, kind: .tcp, destinationPort: 2_222),
                 during: begin...Moment.now)
             #expect(opened.isEmpty)
-            let counts = try scene.control.guardCounters(of: scene.port)
-            #expect((counts[.connection]?.packets ?? 0) > 0)
+            let counts = try scene.control.guardCounts(of: scene.port)
+            #expect((counts.reasons[.connection]?.packets ?? 0) > 0)
             #expect(session.isAlive)
             session.stop()
             report("\(enforcer.rawValue): \(exchanges.answered) of \(exchanges.asked) answered")
@@ -415,7 +415,7 @@ private struct GuardScene: ~Copyable {
 
     /// Guards against: guards that cost an honest machine its packets: at most 10% less through a
     /// guarded and policed port than through one that is not guarded, in one run.
-    @Test(.needs(.clsact, .ifb), arguments: enforcers)
+    @Test(.needs(.clsact, .ifb), arguments: GuardScene.enforcers)
     func guardsCostLittle(_ enforcer: GuardEnforcer) async throws {
         try await Namespace.run {
             var scene = try GuardScene(enforcer)

@@ -4,11 +4,13 @@
 // and lose r1 to r5. Jumps compare 32 bits (BPF_JMP32, 5.1 on), as classic BPF does.
 import LinuxSystem
 
-/// The counters' map: for each reason, by its number, packets and bytes.
+/// The counters' map: for each reason, by its number, packets and bytes; then a byte for each bucket
+/// of forged Ethernet sources.
 enum GuardCounterLayout {
     static let name = "sluice_guards"
     static let wordsPerReason = 2
-    static let valueSize = GuardReason.allCases.count * wordsPerReason * 8
+    static let sourcesOffset = GuardReason.allCases.count * wordsPerReason * 8
+    static let valueSize = sourcesOffset + GuardSources.words
 }
 
 /// Registers by their use.
@@ -52,6 +54,7 @@ struct GuardBytecode: BPFAssembly {
         var toCount: [Int] = []
         for reason in reasons {
             refusePlaces[reason] = instructions.count
+            if reason == .sourceMAC { emitSource(counters) }
             let offset = reason.number * GuardCounterLayout.wordsPerReason * 8
             emitMapValue(Register.counter, map: counters, offset: offset)
             toCount.append(instructions.count)
@@ -74,6 +77,16 @@ struct GuardBytecode: BPFAssembly {
         case .pass: passPlace
         case .refuse(let reason): refusePlaces[reason] ?? passPlace
         }
+    }
+
+    /// Marks the bucket of the frame's Ethernet source.
+    private mutating func emitSource(_ counters: Int32) {
+        for instruction in GuardSources.bucket(of: GuardSources.words) {
+            emit(GuardFlow.Step(instruction: instruction))
+        }
+        emitMapValue(Register.counter, map: counters, offset: GuardCounterLayout.sourcesOffset)
+        emit(0x0f, Register.counter, Register.accumulator)
+        emit(0x72, Register.counter, immediate: 1)  // a byte
     }
 
     /// One packet, and its bytes, to the counters at r8.
@@ -106,6 +119,9 @@ struct GuardBytecode: BPFAssembly {
         case .subtractIndex: emit(0x1c, a, x)
         case .and(let mask): emit(0x54, a, immediate: Int32(bitPattern: mask))
         case .shiftLeft(let count): emit(0x64, a, immediate: Int32(bitPattern: count))
+        case .shiftRight(let count): emit(0x74, a, immediate: Int32(bitPattern: count))
+        case .multiply(let value): emit(0x24, a, immediate: Int32(bitPattern: value))
+        case .exclusiveOrIndex: emit(0xac, a, x)
         case .branch(let condition, _): emitBranch(condition, to: step.target)
         case .jump:
             jumps.append((instructions.count, step.target ?? .pass))

@@ -31,8 +31,8 @@ final class GuardCounters {
         return own == identifier
     }
 
-    /// What was refused; reasons without any are left out.
-    func counts() throws(BPFError) -> [GuardReason: GuardCount] {
+    /// What was refused.
+    func counts() throws(BPFError) -> GuardCounts {
         let words = try map.read()
         var counts: [GuardReason: GuardCount] = [:]
         for reason in GuardReason.allCases {
@@ -40,6 +40,11 @@ final class GuardCounters {
             guard words[base] > 0 else { continue }
             counts[reason] = GuardCount(packets: words[base], bytes: words[base + 1])
         }
-        return counts
+        let hit = words[(GuardCounterLayout.sourcesOffset / 8)...].reduce(0) { sum, word in
+            // Each byte is 0 or 1.
+            sum + word.nonzeroBitCount
+        }
+        return GuardCounts(
+            counts, sourceMACs: GuardSources.estimate(hit: hit, of: GuardSources.words))
     }
 }

@@ -1,7 +1,8 @@
 // Guards as filters: before every limit, at one preference, each with a handle of its own.
 //
 //   pref 10  cls_bpf handle 7a10 + n: the frames refused for reason n, one filter for each reason
-//              gact drop (enforce) or continue (monitor), with our cookie: it counts
+//              gact drop (enforce) or continue (monitor), with our cookie: it counts; of forged
+//              Ethernet sources a number of act_bpf in its place (GuardSources)
 //         or cls_bpf handle 7a2f: one eBPF program, direct action, with a counter for each reason
 //   pref 11  …                                                          the limits (WantedTree)
 //
@@ -16,7 +17,8 @@ struct CompiledGuards: Hashable, Sendable {
     let flow: GuardFlow
     let filters: [WantedGuard]
 
-    init(_ guards: Guards, enforcer: GuardEnforcer) {
+    /// With `hasActBPF`, forged Ethernet sources are told apart by actions of that kind.
+    init(_ guards: Guards, enforcer: GuardEnforcer, hasActBPF: Bool = false) {
         self.guards = guards
         guard !guards.isEmpty else {
             flow = GuardFlow()
@@ -32,7 +34,8 @@ struct CompiledGuards: Hashable, Sendable {
                 let rule = GuardRule(
                     reason: reason, program: flow.classicProgram(for: reason))
                 return WantedGuard(
-                    handle: Ownership.guardHandle(of: reason), match: .rule(rule),
+                    handle: Ownership.guardHandle(of: reason),
+                    match: .rule(rule, countsSources: hasActBPF && reason == .sourceMAC),
                     mode: guards.mode)
             }
         case .bpf:
@@ -54,7 +57,7 @@ struct CompiledGuards: Hashable, Sendable {
 /// A guard's filter.
 struct WantedGuard: Hashable, Sendable {
     enum Match: Hashable, Sendable {
-        case rule(GuardRule)
+        case rule(GuardRule, countsSources: Bool)
         case program(GuardFlow, GuardPolicy)
     }
 
@@ -77,15 +80,34 @@ struct WantedGuard: Hashable, Sendable {
         if case .program = match { true } else { false }
     }
 
+    /// Of a rule: what becomes of the frames that it matches.
+    func actions(countsSources: Bool, cookie: [UInt8]) -> [TCAction] {
+        guard countsSources else { return [.generic(verdict, cookie: cookie)] }
+        return (0..<GuardSources.actions).map {
+            .classicBPF(GuardSources.program(ofAction: $0, mode), verdict, cookie: cookie)
+        }
+    }
+
     /// Whether `filter` is what was asked for.
     func isHeld(by filter: FilterRecord) -> Bool {
         guard filter.handle == handle else { return false }
         switch match {
-        case .rule(let rule):
-            return filter.classicBPF == rule.program && filter.actions.count == 1
-                && filter.actions[0].kind == "gact" && filter.actions[0].verdict == verdict
+        case .rule(let rule, let countsSources):
+            guard filter.classicBPF == rule.program else { return false }
+            let asked = actions(countsSources: countsSources, cookie: [])
+            return filter.actions.elementsEqual(asked) { held, asked in
+                held.kind == asked.kind && held.verdict == verdict
+                    && held.classicBPF == asked.program
+            }
         case .program: return filter.bpfName?.hasSuffix("/\(label)") == true
         }
+    }
+}
+
+extension TCAction {
+    /// Of an action that is one.
+    fileprivate var program: [ClassicInstruction]? {
+        if case .classicBPF(let program, _, _) = self { program } else { nil }
     }
 }
 

@@ -56,6 +56,9 @@ enum GuardInstruction: Hashable, Sendable {
     case subtractIndex
     case and(UInt32)
     case shiftLeft(UInt32)
+    case shiftRight(UInt32)
+    case multiply(UInt32)
+    case exclusiveOrIndex
     /// Jumps if the condition holds for the accumulator, else goes on.
     case branch(GuardCondition, GuardLabel)
     case jump(GuardLabel)
@@ -110,6 +113,9 @@ extension GuardInstruction {
         case .subtractIndex: (0x1c, 0)
         case .and(let mask): (0x54, mask)
         case .shiftLeft(let count): (0x64, count)
+        case .shiftRight(let count): (0x74, count)
+        case .multiply(let value): (0x24, value)
+        case .exclusiveOrIndex: (0xac, 0)  // xor x
         case .branch, .jump, .mark: nil
         }
     }

@@ -69,7 +69,22 @@ public enum GuardReason: String, Hashable, Codable, Sendable, CaseIterable {
     }
 }
 
-/// What a guard has refused, or in monitor mode would have.
+/// What a port's guards have refused, or in monitor mode would have.
+public struct GuardCounts: Hashable, Sendable {
+    /// For each reason; those without any are left out.
+    public var reasons: [GuardReason: GuardCount]
+    /// About how many Ethernet sources the frames had that were refused for theirs
+    /// (`GuardSources`); nil where it is not known.
+    public var sourceMACs: Int?
+
+    /// These counts.
+    public init(_ reasons: [GuardReason: GuardCount] = [:], sourceMACs: Int? = nil) {
+        self.reasons = reasons
+        self.sourceMACs = sourceMACs
+    }
+}
+
+/// What a guard has refused for one reason, or in monitor mode would have.
 public struct GuardCount: Hashable, Sendable {
     /// Frames.
     public var packets: UInt64

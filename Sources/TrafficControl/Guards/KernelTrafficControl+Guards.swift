@@ -26,7 +26,8 @@ extension KernelTrafficControl {
             if let problem = wanted.problems.first {
                 throw .refused("guards of \(port.name): \(problem.key) \(problem.sentence)")
             }
-            let compiled = CompiledGuards(wanted, enforcer: try guardEnforcer(for: wanted))
+            let compiled = CompiledGuards(
+                wanted, enforcer: try guardEnforcer(for: wanted), hasActBPF: parts.hasActBPF)
             // Counters go on where the program stays.
             order = GuardOrder(
                 compiled: compiled, counters: order?.counters, ownsHook: order?.ownsHook ?? false)
@@ -55,26 +56,26 @@ extension KernelTrafficControl {
     }
 
     /// Counted by each reason's action, or by the program. Adopted guards are read as they stand.
-    public mutating func guardCounters(
+    public mutating func guardCounts(
         of port: ControlledPort
-    ) throws(TrafficControlError) -> [GuardReason: GuardCount] {
+    ) throws(TrafficControlError) -> GuardCounts {
         do throws(StepFailure) {
-            return try guardCounts(of: port)
+            return try readGuardCounts(of: port)
         } catch {
             throw isGone(port) ? .gone : error.told
         }
     }
 
-    private mutating func guardCounts(
+    private mutating func readGuardCounts(
         of port: ControlledPort
-    ) throws(StepFailure) -> [GuardReason: GuardCount] {
+    ) throws(StepFailure) -> GuardCounts {
         if let counters = guarded[port.index]?.counters {
             return try StepFailure.bpfed { () throws(BPFError) in try counters.counts() }
         }
         let records = try StepFailure.netlinked { () throws(NetlinkError) in
             try socket.filters(of: port.index, parent: .clsactIngress)
         }
-        var counts: [GuardReason: GuardCount] = [:]
+        var counts = GuardCounts(sourceMACs: 0)
         for record in records where Ownership.isGuard(record) {
             if let program = record.bpfProgramID {
                 return try StepFailure.bpfed { () throws(BPFError) in
@@ -84,7 +85,9 @@ extension KernelTrafficControl {
             guard let reason = Ownership.guardReason(of: record.handle),
                 let seen = record.actions.first?.statistics, seen.packets > 0
             else { continue }
-            counts[reason] = GuardCount(packets: seen.packets, bytes: seen.bytes)
+            counts.reasons[reason] = GuardCount(packets: seen.packets, bytes: seen.bytes)
+            guard reason == .sourceMAC else { continue }
+            counts.sourceMACs = GuardSources.estimate(from: record.actions)
         }
         return counts
     }
@@ -96,7 +99,7 @@ extension KernelTrafficControl {
             order.compiled.guards.mode == .enforce
         else { return DeliveredCounters() }
         let counts = try StepFailure.bpfed { () throws(BPFError) in try counters.counts() }
-        return counts.values.reduce(into: DeliveredCounters()) { sum, count in
+        return counts.reasons.values.reduce(into: DeliveredCounters()) { sum, count in
             sum = sum.adding(DeliveredCounters(packets: count.packets, bytes: count.bytes))
         }
     }
