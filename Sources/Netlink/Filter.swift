@@ -1,4 +1,4 @@
-// A filter of ours: a cls_bpf classifier and the actions of what it matches.
+// A filter of ours: a cls_bpf classifier, or a flower for connections, and the actions of what it matches.
 
 /// An instruction of classic BPF: `struct sock_filter`, in the host's byte order.
 public struct ClassicInstruction: Hashable, Sendable {
@@ -20,7 +20,7 @@ public struct ClassicInstruction: Hashable, Sendable {
     }
 }
 
-/// A filter to put. `tc filter replace dev D parent P pref N protocol all handle H bpf …`
+/// A filter to put. `tc filter replace dev D parent P pref N protocol all handle H bpf …`, `flower …`
 public struct Filter: Hashable, Sendable {
     /// The qdisc or hook it hangs on.
     public var parent: Handle
@@ -63,6 +63,22 @@ public enum Match: Hashable, Sendable {
     /// A loaded eBPF program, by descriptor, direct action (TCA_BPF_FLAG_ACT_DIRECT): its return
     /// value is the verdict. The kernel keeps its own reference; `name` is shown by tc.
     case extendedBPF(descriptor: Int32, name: String)
+    /// What the action ct found of the packet's connection. `flower ct_state +trk-rpl`
+    case connection(ConnectionMatch)
+}
+
+/// What connection tracking found of a packet; nil: either.
+public struct ConnectionMatch: Hashable, Sendable {
+    /// Whether it looked, be it in vain.
+    public var isTracked: Bool?
+    /// Whether the packet is from the side that was called.
+    public var isReply: Bool?
+
+    /// A match of these.
+    public init(isTracked: Bool? = nil, isReply: Bool? = nil) {
+        self.isTracked = isTracked
+        self.isReply = isReply
+    }
 }
 
 /// What becomes of a packet after an action: TC_ACT_*.
@@ -92,6 +108,9 @@ public enum TCAction: Hashable, Sendable {
     /// Sent on to the egress of another interface; this one is done with it (TC_ACT_STOLEN).
     /// `mirred egress redirect dev I`
     case redirect(toEgressOf: Int32, cookie: [UInt8])
+    /// Looks up the packet's connection in zone 0 of the namespace, and remembers it where it is new
+    /// and `commits` says so. `action ct`, `action ct commit`
+    case connection(commits: Bool, Verdict, cookie: [UInt8])
     /// A program in classic BPF decides: 2 drops, 3 goes on to the next action, -1 stands for
     /// `verdict`. `action bpf bytecode …`
     case classicBPF([ClassicInstruction], Verdict, cookie: [UInt8])

@@ -31,6 +31,7 @@ extension FilterRecord {
                 action.readPolice(value)
                 record.actions.append(action)
             }
+            if record.kind == "flower" { record.readConnection(type, value) }
             guard record.kind == "bpf" else { return }
             switch type {
             case TCA_BPF_CLASSID:
@@ -45,6 +46,23 @@ extension FilterRecord {
             }
         }
         self = record
+    }
+}
+
+extension FilterRecord {
+    /// What is asked comes before what of it counts; the kernel tells both or none.
+    fileprivate mutating func readConnection(_ type: Int, _ value: RawSpan) {
+        guard let flags = value.load(UInt16.self).map(Int.init) else { return }
+        let isTracked = flags & TCA_FLOWER_KEY_CT_FLAGS_TRACKED != 0
+        let isReply = flags & TCA_FLOWER_KEY_CT_FLAGS_REPLY != 0
+        switch type {
+        case TCA_FLOWER_KEY_CT_STATE:
+            connection = ConnectionMatch(isTracked: isTracked, isReply: isReply)
+        case TCA_FLOWER_KEY_CT_STATE_MASK:
+            if !isTracked { connection?.isTracked = nil }
+            if !isReply { connection?.isReply = nil }
+        default: break
+        }
     }
 }
 
@@ -123,6 +141,7 @@ extension ActionRecord {
         case "mirred": readMirred(options)
         case "gact": readGeneric(options)
         case "bpf": readClassicBPF(options)
+        case "ct": readConnection(options)
         default: break
         }
     }
@@ -133,6 +152,23 @@ extension ActionRecord {
             guard type == TCA_GACT_PARMS, let parameters = value.load(tc_gact.self) else { return }
             action.index = parameters.index
             action.verdictCode = parameters.action
+        }
+        self = action
+    }
+
+    private mutating func readConnection(_ options: RawSpan) {
+        var action = self
+        options.forEachAttribute { type, value in
+            switch type {
+            case TCA_CT_PARMS:
+                guard let parameters = value.load(tc_ct.self) else { return }
+                action.index = parameters.index
+                action.verdictCode = parameters.action
+            case TCA_CT_ACTION:
+                let flags = value.load(UInt16.self).map(Int32.init) ?? 0
+                action.commits = flags & TCA_CT_ACT_COMMIT != 0
+            default: break
+            }
         }
         self = action
     }

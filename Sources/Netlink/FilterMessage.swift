@@ -18,16 +18,19 @@ extension Message {
             tcmsg(
                 index: index, handle: Handle(rawValue: filter.handle), parent: filter.parent,
                 info: filterInfo(preference: filter.preference, proto: filter.proto)))
+        if case .connection(let match) = filter.match {
+            message.put(TCA_KIND, string: "flower")
+            message.nest(TCA_OPTIONS) { options in
+                options.put(match)
+                options.put(filter.actions, as: TCA_FLOWER_ACT, clock: clock)
+                options.put(TCA_FLOWER_FLAGS, UInt32(0))
+            }
+            return message
+        }
         message.put(TCA_KIND, string: "bpf")
         message.nest(TCA_OPTIONS) { options in
             if let classID = filter.classID { options.put(TCA_BPF_CLASSID, classID.rawValue) }
-            if !filter.actions.isEmpty {
-                options.nest(TCA_BPF_ACT) { list in
-                    for (order, action) in filter.actions.enumerated() {
-                        list.nest(order + 1) { $0.put(action, clock: clock) }
-                    }
-                }
-            }
+            options.put(filter.actions, as: TCA_BPF_ACT, clock: clock)
             options.put(filter.match)
         }
         return message
@@ -47,6 +50,20 @@ extension Message {
         return message
     }
 
+    private mutating func put(_ actions: [TCAction], as type: Int, clock: SchedulerClock) {
+        guard !actions.isEmpty else { return }
+        nest(type) { list in
+            for (order, action) in actions.enumerated() {
+                list.nest(order + 1) { $0.put(action, clock: clock) }
+            }
+        }
+    }
+
+    private mutating func put(_ match: ConnectionMatch) {
+        put(TCA_FLOWER_KEY_CT_STATE, UInt16(match.flags { $0 ?? false }))
+        put(TCA_FLOWER_KEY_CT_STATE_MASK, UInt16(match.flags { $0 != nil }))
+    }
+
     private mutating func put(_ match: Match) {
         switch match {
         case .classicBPF(let program):
@@ -56,6 +73,7 @@ extension Message {
             put(TCA_BPF_FD, descriptor)
             put(TCA_BPF_NAME, string: name)
             put(TCA_BPF_FLAGS, UInt32(TCA_BPF_FLAG_ACT_DIRECT))
+        case .connection: break
         }
     }
 
@@ -95,6 +113,11 @@ extension Message {
                 parameters.eaction = TCA_EGRESS_REDIR
                 parameters.ifindex = UInt32(bitPattern: target)
                 options.put(TCA_MIRRED_PARMS, parameters)
+            case .connection(let commits, let verdict, _):
+                var parameters = tc_ct()
+                parameters.action = verdict.rawValue
+                options.put(TCA_CT_ACTION, UInt16(commits ? TCA_CT_ACT_COMMIT : 0))
+                options.put(TCA_CT_PARMS, parameters)
             case .classicBPF(let program, let verdict, _):
                 var parameters = tc_act_bpf()
                 parameters.action = verdict.rawValue
@@ -141,6 +164,7 @@ extension TCAction {
         switch self {
         case .policePackets, .policeBytes: "police"
         case .redirect: "mirred"
+        case .connection: "ct"
         case .classicBPF: "bpf"
         case .generic: "gact"
         }
@@ -150,9 +174,18 @@ extension TCAction {
     public var cookie: [UInt8] {
         switch self {
         case .policePackets(_, _, _, _, let cookie), .policeBytes(_, _, _, _, _, _, let cookie),
-            .redirect(_, let cookie), .classicBPF(_, _, let cookie), .generic(_, let cookie):
+            .redirect(_, let cookie), .connection(_, _, let cookie), .classicBPF(_, _, let cookie),
+            .generic(_, let cookie):
             cookie
         }
+    }
+}
+
+extension ConnectionMatch {
+    /// The flags (TCA_FLOWER_KEY_CT_FLAGS_*) for which `isSet` holds.
+    func flags(_ isSet: (Bool?) -> Bool) -> Int {
+        (isSet(isTracked) ? TCA_FLOWER_KEY_CT_FLAGS_TRACKED : 0)
+            | (isSet(isReply) ? TCA_FLOWER_KEY_CT_FLAGS_REPLY : 0)
     }
 }
 

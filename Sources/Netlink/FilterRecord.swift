@@ -24,6 +24,8 @@ public struct FilterRecord: Hashable, Sendable {
     public var bpfName: String?
     /// The kernel's id of an eBPF program (TCA_BPF_ID).
     public var bpfProgramID: UInt32?
+    /// What a flower filter asks of the packet's connection.
+    public var connection: ConnectionMatch?
     /// Whether a BPF program's result is the verdict (TCA_BPF_FLAG_ACT_DIRECT).
     public var isDirectAction = false
     /// The class that a match goes to.
@@ -62,7 +64,7 @@ public struct FilterRecord: Hashable, Sendable {
 
 /// An action of a filter, as the kernel has it.
 public struct ActionRecord: Hashable, Sendable {
-    /// `police`, `mirred`, `gact`, `bpf`.
+    /// `police`, `mirred`, `gact`, `bpf`, `ct`.
     public var kind: String
     /// The kernel's number of the action in its kind; 0 where its options are not known to us.
     public var index: UInt32
@@ -81,6 +83,8 @@ public struct ActionRecord: Hashable, Sendable {
     public var redirectTarget: Int32?
     /// The classic BPF program, where it is one.
     public var classicBPF: [ClassicInstruction]?
+    /// Whether connection tracking remembers what is new.
+    public var commits = false
 
     /// An action of these properties.
     public init(

@@ -48,6 +48,8 @@ public struct KernelParts: Hashable, Sendable {
     public var hasIFB: Bool
     /// `gact`, which counts what a guard drops.
     public var hasActGact: Bool
+    /// `ct` and `flower`, by which a management guard follows connections.
+    public var followsConnections: Bool
     /// `bpf` as an action, which tells the Ethernet sources apart that a guard refuses.
     public var hasActBPF: Bool
     /// What is missing and what stands in for it, a sentence each.
@@ -56,7 +58,7 @@ public struct KernelParts: Hashable, Sendable {
     /// A kernel with these parts.
     public init(
         hasActPolice: Bool, hasBPF: Bool, hasNetem: Bool, hasIFB: Bool, hasActGact: Bool = false,
-        hasActBPF: Bool = false, notes: [String] = []
+        hasActBPF: Bool = false, followsConnections: Bool = false, notes: [String] = []
     ) {
         self.hasActPolice = hasActPolice
         self.hasBPF = hasBPF
@@ -64,6 +66,7 @@ public struct KernelParts: Hashable, Sendable {
         self.hasIFB = hasIFB
         self.hasActGact = hasActGact
         self.hasActBPF = hasActBPF
+        self.followsConnections = followsConnections
         self.notes = notes
     }
 }

@@ -176,20 +176,32 @@ struct Execution {
     private mutating func put(
         _ wanted: WantedGuard, socket: inout RouteSocket
     ) throws(StepFailure) {
-        let parent = ingressParent
+        let parent = wanted.parent == .clsactIngress ? ingressParent : wanted.parent
         func filter(_ match: Match, _ actions: [TCAction]) -> Filter {
             Filter(
-                parent: parent, preference: Ownership.guardPreference, handle: wanted.handle,
+                parent: parent, preference: wanted.preference, handle: wanted.handle,
                 match: match, actions: actions)
+        }
+        func put(_ match: Match, _ actions: [TCAction]) throws(StepFailure) {
+            try StepFailure.netlinked { () throws(NetlinkError) in
+                try socket.put(filter(match, actions), on: port.index)
+            }
         }
         switch wanted.match {
         case .rule(let rule, let countsSources):
-            let put = filter(
+            try put(
                 .classicBPF(rule.program),
                 wanted.actions(countsSources: countsSources, cookie: tag.cookie))
-            try StepFailure.netlinked { () throws(NetlinkError) in
-                try socket.put(put, on: port.index)
-            }
+        case .remember(let program):
+            try put(
+                .classicBPF(program), [.connection(commits: true, .unspec, cookie: tag.cookie)])
+        case .lookUp(let program):
+            try put(
+                .classicBPF(program), [.connection(commits: false, .unspec, cookie: tag.cookie)])
+        case .unanswering:
+            try put(
+                .connection(WantedGuard.unanswering),
+                [.generic(wanted.verdict, cookie: tag.cookie)])
         case .program(let flow, let policy):
             let counters = try StepFailure.bpfed { () throws(BPFError) in try GuardCounters() }
             let program = GuardBytecode(
@@ -197,9 +209,7 @@ struct Execution {
             let loaded = try StepFailure.bpfed { () throws(BPFError) in try program.load() }
             let match = Match.extendedBPF(
                 descriptor: loaded.descriptor, name: tag.name(guardLabel: wanted.label))
-            try StepFailure.netlinked { () throws(NetlinkError) in
-                try socket.put(filter(match, []), on: port.index)
-            }
+            try put(match, [])
             guardCounters = counters
         }
     }
@@ -251,7 +261,8 @@ extension Step {
         case .raise(let role): "link \(role.name(of: port.index)) up"
         case .addHook(let hook): "qdisc \(hook.rawValue) on \(port.name)"
         case .putGuard(let wanted):
-            "guard \(Ownership.guardReason(of: wanted.handle)?.rawValue ?? "program") on "
+            "guard pref \(wanted.preference) "
+                + "(\(Ownership.guardReason(of: wanted.handle)?.rawValue ?? wanted.match.title)) on "
                 + port.name.description
         case .putFilter(let device, let filter):
             "filter pref \(filter.preference) on \(device.name(port))"

@@ -33,13 +33,20 @@ enum KernelProbe {
             let source = GuardSources.program(ofAction: 0, .enforce)
             let actBPF = tryGuard(
                 .classicBPF(source, .drop, cookie: probeCookie(index)), on: index, &socket)
+            let connections = tryConnections(on: index, &socket)
             try? socket.deleteLink(index)
             parts.hasActPolice = police == nil
             parts.hasBPF = bpf == nil
             parts.hasNetem = netem == nil
             parts.hasActGact = gact == nil
             parts.hasActBPF = actBPF == nil
+            parts.followsConnections = connections == nil
             parts.notes = notes(police: police, bpf: bpf, netem: netem)
+            if let connections {
+                parts.notes.append(
+                    "no act_ct or flower (\(connections)): a management guard goes by each packet's "
+                        + "own flags")
+            }
             if gact == nil, let actBPF {
                 parts.notes.append(
                     "no act_bpf (\(actBPF)): how many Ethernet sources a guarded port forges is not "
@@ -117,6 +124,28 @@ enum KernelProbe {
             }
             try socket.put(filter, on: index)
             return nil
+        }
+    }
+
+    private static func tryConnections(on index: Int32, _ socket: inout RouteSocket) -> String? {
+        let remember = Filter(
+            parent: .clsactEgress, preference: Ownership.lookUpPreference,
+            handle: Ownership.rememberHandle, match: .classicBPF(ClassicCode.everything),
+            actions: [.connection(commits: true, .unspec, cookie: probeCookie(index))])
+        let refuse = Filter(
+            parent: .clsactIngress, preference: Ownership.unansweringPreference,
+            handle: Ownership.unansweringHandle, match: .connection(WantedGuard.unanswering),
+            actions: [.generic(.drop, cookie: probeCookie(index))])
+        return trying { () throws(NetlinkError) in
+            try socket.add(.clsact, to: index, parent: .ingress, handle: .ingressQdisc)
+            defer {
+                try? socket.deleteQdisc(of: index, parent: .ingress, handle: .ingressQdisc)
+            }
+            try socket.put(remember, on: index)
+            try socket.put(refuse, on: index)
+            let records = try socket.filters(of: index, parent: .clsactIngress)
+            return records.contains { $0.connection == WantedGuard.unanswering }
+                ? nil : "a connection's side is taken and not kept"
         }
     }
 

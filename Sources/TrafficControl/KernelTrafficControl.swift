@@ -183,6 +183,11 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         if guarded[port.index]?.compiled.guards.isEmpty == false {
             sentences += observed.guardAdvisories(port)
         }
+        if guarded[port.index]?.compiled.isWeaker(at: site.hook) == true {
+            sentences.append(
+                "the management guard of \(port.name) does not follow connections: its hook is an "
+                    + "ingress, and that needs a clsact")
+        }
         advised[port.index] = sentences.isEmpty ? nil : sentences
     }
 
@@ -219,7 +224,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         let site = self.site(of: port, observed: observed, limits: limits)
         var wanted =
             if let limits { try tree(limits, port: port, site: site) } else { WantedTree.empty }
-        wanted.guards = order?.compiled.filters
+        wanted.guards = order?.compiled.filters(at: site.hook)
         let steps = Plan.steps(from: observed, to: wanted, site: site)
         let ownsHook = observed.hook == nil || observed.ownsHook
         var execution = Execution(

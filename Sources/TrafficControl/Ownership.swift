@@ -29,8 +29,9 @@ enum Ownership {
 
     /// The entry without a handle that the kernel lists before our filter at each preference.
     static func isOurHead(_ filter: FilterRecord) -> Bool {
-        filter.handle == 0 && filter.kind == "bpf" && filter.chain == 0
-            && (filter.preference == guardPreference
+        filter.handle == 0 && filter.chain == 0
+            && filter.kind == (filter.preference == unansweringPreference ? "flower" : "bpf")
+            && (guardPreferences.contains(filter.preference)
                 || FrameLane.allCases.contains { $0.preference == filter.preference })
     }
 

@@ -44,7 +44,7 @@ extension KernelTrafficControl {
             advise(limits, port: port, observed: observed, site: site)
             var wanted =
                 if let limits { try tree(limits, port: port, site: site) } else { WantedTree.empty }
-            wanted.guards = guarded[port.index]?.compiled.filters
+            wanted.guards = guarded[port.index]?.compiled.filters(at: site.hook)
             guard let first = Plan.steps(from: observed, to: wanted, site: site).first else {
                 return nil
             }

@@ -102,7 +102,7 @@ extension KernelTrafficControl {
                 || !observed.missing(at: root).isEmpty
         else { return }
         guarded[port.index] = GuardOrder(
-            compiled: CompiledGuards(Guards(), enforcer: .actGact),
+            compiled: CompiledGuards(Guards(), enforcer: .actGact, parts: parts),
             counters: observed.guardCounters)
         defer { guarded[port.index] = nil }
         // We only take down the link of a port that is tightened.

@@ -1,6 +1,6 @@
 // The objects that hold a port's limits, as data: nothing here speaks to the kernel.
 //
-// Guards stand at pref 10, before all of these (GuardFilters).
+// Guards stand at pref 8 to 10, before all of these (GuardFilters).
 //
 // From the VM, with act_police or eBPF:          From the VM, with neither:
 //   hook (ingress or clsact)                       hook
@@ -99,7 +99,7 @@ struct WantedTree: Hashable, Sendable {
     /// Whether a guard's filter that is there is not wanted.
     func isSurplus(guard filter: FilterRecord) -> Bool {
         guard let guards else { return false }
-        return !guards.contains { $0.handle == filter.handle }
+        return !guards.contains { $0.stands(at: filter) }
     }
 
     /// No limits of ours.

@@ -12,6 +12,8 @@ public enum KernelPart: String, Hashable, Sendable, CaseIterable {
     case gact = "act_gact"
     /// The action bpf.
     case actBPF = "act_bpf"
+    /// The action ct.
+    case connections = "act_ct"
     /// The qdisc netem.
     case netem = "sch_netem"
     /// The qdisc tbf.
@@ -96,6 +98,7 @@ public struct KernelParts: Hashable, Sendable {
         case .u32: try filter("u32 match u32 0 0 classid 1:1")
         case .fw: try filter("handle 1 fw classid 1:1")
         case .gact: try tc("actions add action gact drop")
+        case .connections: try tc("actions add action ct")
         case .actBPF:
             let words = "actions add action bpf bytecode".split(separator: " ").map { String($0) }
             try Tool.run("tc", words + ["1,6 0 0 4294967295,"])

@@ -16,7 +16,7 @@ public struct Snapshot: Hashable, Sendable, CustomStringConvertible {
     public var rules: String
 
     private static let defaultKinds: Set<String> = ["noqueue", "pfifo_fast", "fq_codel"]
-    private static let actionKinds = ["police", "mirred", "gact", "bpf"]
+    private static let actionKinds = ["police", "mirred", "gact", "bpf", "ct"]
     private static let volatile: Set<String> = [
         "hello_timer", "tcn_timer", "topology_change_timer", "gc_timer", "hold_timer",
         "message_age_timer", "forward_delay_timer",

@@ -260,6 +260,87 @@ extension Fixture {
         06000000ffffffff # code 0x6, jt 0, jf 0, k 0xffffffff
         """)
 
+    /// `tc filter replace dev lo ingress pref 13 handle 0x7a01 protocol all bpf bytecode
+    /// 1,6 0 0 4294967295 action ct commit continue cookie 736c7569636501020304050607080914`
+    static let actionConnection = Fixture(
+        """
+        8c000000 # nlmsg_len 140
+        2c00 # nlmsg_type RTM_NEWTFILTER
+        0504 # nlmsg_flags 0x405
+        0000000000000000 # nlmsg_seq, nlmsg_pid: zeroed
+        00000000 # tcm_family, padding
+        01000000 # tcm_ifindex 1
+        017a0000 # tcm_handle 00007a01
+        f2ffffff # tcm_parent fffffff2
+        00030d00 # tcm_info 000d0300
+        08000100 # nla_len 8, TCA_KIND
+        62706600 # "bpf"
+        60000200 # nla_len 96, TCA_OPTIONS
+        48000100 # nla_len 72, TCA_BPF_ACT
+        44000100 # nla_len 68, action 1
+        07000100 # nla_len 7, TCA_ACT_KIND
+        637400 # "ct"
+        00 # padding
+        24000280 # nla_len 36, TCA_ACT_OPTIONS | NLA_F_NESTED
+        06000300 # nla_len 6, TCA_CT_ACTION
+        0100 # TCA_CT_ACT_COMMIT
+        0000 # padding
+        18000100 # nla_len 24, TCA_CT_PARMS
+        00000000 # index 0
+        00000000 # capab 0
+        ffffffff # action -1
+        00000000 # refcnt 0
+        00000000 # bindcnt 0
+        14000600 # nla_len 20, TCA_ACT_COOKIE
+        736c7569636501020304050607080914 # cookie
+        06000400 # nla_len 6, TCA_BPF_OPS_LEN
+        0100 # 1 instructions
+        0000 # padding
+        0c000500 # nla_len 12, TCA_BPF_OPS
+        06000000ffffffff # code 0x6, jt 0, jf 0, k 0xffffffff
+        """)
+
+    /// `tc filter replace dev lo ingress pref 13 handle 0x7a01 protocol all flower ct_state +trk-rpl
+    /// action drop cookie 736c7569636501020304050607080915`
+    static let connection = Fixture(
+        """
+        90000000 # nlmsg_len 144
+        2c00 # nlmsg_type RTM_NEWTFILTER
+        0504 # nlmsg_flags 0x405
+        0000000000000000 # nlmsg_seq, nlmsg_pid: zeroed
+        00000000 # tcm_family, padding
+        01000000 # tcm_ifindex 1
+        017a0000 # tcm_handle 00007a01
+        f2ffffff # tcm_parent fffffff2
+        00030d00 # tcm_info 000d0300
+        0b000100 # nla_len 11, TCA_KIND
+        666c6f77657200 # "flower"
+        00 # padding
+        60000200 # nla_len 96, TCA_OPTIONS
+        06005b00 # nla_len 6, TCA_FLOWER_KEY_CT_STATE
+        0800 # TRACKED
+        0000 # padding
+        06005c00 # nla_len 6, TCA_FLOWER_KEY_CT_STATE_MASK
+        2800 # TRACKED, REPLY
+        0000 # padding
+        44000300 # nla_len 68, TCA_FLOWER_ACT
+        40000100 # nla_len 64, action 1
+        09000100 # nla_len 9, TCA_ACT_KIND
+        6761637400 # "gact"
+        000000 # padding
+        1c000280 # nla_len 28, TCA_ACT_OPTIONS | NLA_F_NESTED
+        18000200 # nla_len 24, TCA_GACT_PARMS
+        00000000 # index 0
+        00000000 # capab 0
+        02000000 # action 2
+        00000000 # refcnt 0
+        00000000 # bindcnt 0
+        14000600 # nla_len 20, TCA_ACT_COOKIE
+        736c7569636501020304050607080915 # cookie
+        08001600 # nla_len 8, TCA_FLOWER_FLAGS
+        00000000 # 0
+        """)
+
     /// `tc filter replace dev lo parent 7a01: pref 13 handle 0x7a01 protocol all bpf
     /// bytecode 1,6 0 0 4294967295 flowid 7a01:30`
     static let classified = Fixture(

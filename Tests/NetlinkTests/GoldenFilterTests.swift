@@ -102,6 +102,18 @@ extension Match {
         #expect(unsent(deletion.bytes) == unsent(Fixture.filterDelete.bytes))
     }
 
+    @Test("the same bytes: connections remembered, and what is no answer dropped")
+    func connections() throws {
+        let remembered = try put(actions: [
+            .connection(commits: true, .unspec, cookie: .cookie(0x14))
+        ])
+        #expect(remembered == unsent(Fixture.actionConnection.bytes))
+        let dropped = try put(
+            .connection(ConnectionMatch(isTracked: true, isReply: false)),
+            actions: [.generic(.drop, cookie: .cookie(0x15))])
+        #expect(dropped == unsent(Fixture.connection.bytes))
+    }
+
     @Test("the same bytes: an eBPF program with direct action, descriptor 4")
     func extendedBPF() throws {
         let bytes = try put(.extendedBPF(descriptor: 4, name: "sluice:[*fsobj]"), actions: [])

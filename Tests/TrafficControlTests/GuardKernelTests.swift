@@ -23,7 +23,7 @@ struct GuardScene: ~Copyable {
 
     init(
         _ enforcer: GuardEnforcer? = nil, outside: Station.Inside = .sink,
-        inside: Station.Inside = .sink
+        inside: Station.Inside = .sink, hook: HookChoice = .auto
     ) throws {
         let host = try Host(outside: outside)
         let vm = try host.start(vm: 1, inside: inside)
@@ -34,7 +34,8 @@ struct GuardScene: ~Copyable {
             try vm.send(probe)
             return try !host.uplink.received.frames(during: begin...Moment.now).isEmpty
         }
-        control = try KernelTrafficControl.open(TrafficControlSettings(guardEnforcer: enforcer))
+        control = try KernelTrafficControl.open(
+            TrafficControlSettings(hook: hook, guardEnforcer: enforcer))
         self.host = host
         self.vm = vm
         port = ControlledPort(index: vm.index, name: PortName(vm.name), mtu: 1_500)
@@ -47,11 +48,12 @@ struct GuardScene: ~Copyable {
     /// frame before filters look at it.
     static let tags: [[UInt16]] = GuardTable.tags + [[0x88a8, 0x8100, 0x8100]]
 
-    /// Sends every row with every number of tags.
+    /// Sends every row with every number of tags, and the marker (nil: the first row that passes)
+    /// after each batch.
     ///
     /// - Returns: the lengths of the frames that arrived, for each batch of rows.
-    func send(_ table: GuardTable) throws -> [[Int]] {
-        let marker = try #require(table.rows.first { $0.refused == nil })
+    func send(_ table: GuardTable, marker: GuardRow? = nil) throws -> [[Int]] {
+        let marker = try #require(marker ?? table.rows.first { $0.refused == nil })
         var arrived: [[Int]] = []
         for first in stride(from: 0, to: table.rows.count, by: GuardTable.batch) {
             let begin = Moment.now

@@ -1,5 +1,6 @@
 // Guards as filters: before every limit, at one preference, each with a handle of its own.
 //
+//   pref 8,9 of a management leg whose connections are followed                 (GuardTracking)
 //   pref 10  cls_bpf handle 7a10 + n: the frames refused for reason n, one filter for each reason
 //              gact drop (enforce) or continue (monitor), with our cookie: it counts; of forged
 //              Ethernet sources a number of act_bpf in its place (GuardSources)
@@ -14,31 +15,37 @@ import Netlink
 /// Guards, and what they come to in a kernel. Made once for each change, since it takes a while.
 struct CompiledGuards: Hashable, Sendable {
     let guards: Guards
-    let flow: GuardFlow
-    let filters: [WantedGuard]
+    private let filters: [WantedGuard]
+    /// In their place where connections can be followed; nil: they are not.
+    private let tracking: [WantedGuard]?
 
-    /// With `hasActBPF`, forged Ethernet sources are told apart by actions of that kind.
-    init(_ guards: Guards, enforcer: GuardEnforcer, hasActBPF: Bool = false) {
+    /// What they come to at a hook; connections need one with both directions.
+    func filters(at hook: Site.Hook) -> [WantedGuard] {
+        hook == .clsact ? tracking ?? filters : filters
+    }
+
+    /// Whether connections would be followed at another hook.
+    func isWeaker(at hook: Site.Hook) -> Bool { tracking != nil && hook == .ingress }
+
+    /// For a kernel with these parts.
+    init(_ guards: Guards, enforcer: GuardEnforcer, parts: KernelParts) {
         self.guards = guards
         guard !guards.isEmpty else {
-            flow = GuardFlow()
             filters = []
+            tracking = nil
             return
         }
         let policy = GuardPolicy(guards)
-        let flow = GuardFlow(GuardProgram(guards))
-        self.flow = flow
+        let flow = GuardFlow(GuardProgram(policy))
         switch enforcer {
         case .actGact:
-            filters = flow.reasons.map { reason in
-                let rule = GuardRule(
-                    reason: reason, program: flow.classicProgram(for: reason))
-                return WantedGuard(
-                    handle: Ownership.guardHandle(of: reason),
-                    match: .rule(rule, countsSources: hasActBPF && reason == .sourceMAC),
-                    mode: guards.mode)
-            }
+            let countsSources = parts.hasActBPF
+            filters = WantedGuard.rules(flow, guards.mode, countsSources: countsSources)
+            tracking =
+                parts.followsConnections && policy.networks != nil
+                ? WantedGuard.tracking(policy, guards.mode, countsSources: countsSources) : nil
         case .bpf:
+            tracking = nil
             filters = [
                 WantedGuard(
                     handle: Ownership.guardProgramHandle, match: .program(flow, policy),
@@ -49,6 +56,7 @@ struct CompiledGuards: Hashable, Sendable {
 
     static func == (one: CompiledGuards, other: CompiledGuards) -> Bool {
         one.guards == other.guards && one.filters.map(\.handle) == other.filters.map(\.handle)
+            && one.tracking?.map(\.handle) == other.tracking?.map(\.handle)
     }
 
     func hash(into hasher: inout Hasher) { hasher.combine(guards) }
@@ -59,8 +67,16 @@ struct WantedGuard: Hashable, Sendable {
     enum Match: Hashable, Sendable {
         case rule(GuardRule, countsSources: Bool)
         case program(GuardFlow, GuardPolicy)
+        /// Remembers the connections that these frames open.
+        case remember([ClassicInstruction])
+        /// Looks up the connections of these frames.
+        case lookUp([ClassicInstruction])
+        /// Of what was looked up, what is no answer.
+        case unanswering
     }
 
+    var parent = Handle.clsactIngress
+    var preference = Ownership.guardPreference
     var handle: UInt32
     var match: Match
     var mode: Guards.Mode
@@ -76,6 +92,19 @@ struct WantedGuard: Hashable, Sendable {
 
     var verdict: Verdict { mode == .enforce ? .drop : .unspec }
 
+    /// A filter for each reason.
+    static func rules(
+        _ flow: GuardFlow, _ mode: Guards.Mode, countsSources: Bool
+    ) -> [WantedGuard] {
+        flow.reasons.map { reason in
+            let rule = GuardRule(reason: reason, program: flow.classicProgram(for: reason))
+            return WantedGuard(
+                handle: Ownership.guardHandle(of: reason),
+                match: .rule(rule, countsSources: countsSources && reason == .sourceMAC),
+                mode: mode)
+        }
+    }
+
     var isProgram: Bool {
         if case .program = match { true } else { false }
     }
@@ -88,9 +117,14 @@ struct WantedGuard: Hashable, Sendable {
         }
     }
 
+    /// Whether `filter` is in its place.
+    func stands(at filter: FilterRecord) -> Bool {
+        filter.handle == handle && filter.preference == preference && filter.parent == parent
+    }
+
     /// Whether `filter` is what was asked for.
     func isHeld(by filter: FilterRecord) -> Bool {
-        guard filter.handle == handle else { return false }
+        guard stands(at: filter) else { return false }
         switch match {
         case .rule(let rule, let countsSources):
             guard filter.classicBPF == rule.program else { return false }
@@ -100,6 +134,18 @@ struct WantedGuard: Hashable, Sendable {
                     && held.classicBPF == asked.program
             }
         case .program: return filter.bpfName?.hasSuffix("/\(label)") == true
+        case .remember, .lookUp, .unanswering: return follows(filter)
+        }
+    }
+}
+
+extension WantedGuard.Match {
+    /// Of one that has no reason of its own.
+    var title: String {
+        switch self {
+        case .rule, .program, .unanswering: "program"
+        case .remember: "connections remembered"
+        case .lookUp: "connections looked up"
         }
     }
 }
@@ -150,15 +196,16 @@ extension Ownership {
         firstGuardHandle + UInt32(reason.number)
     }
 
-    /// The reason of a guard's filter; nil where it is a program.
+    /// The reason of a guard's filter; nil where it is a program, or only looks up.
     static func guardReason(of handle: UInt32) -> GuardReason? {
-        GuardReason.allCases.first { guardHandle(of: $0) == handle }
+        handle == unansweringHandle
+            ? .connection : GuardReason.allCases.first { guardHandle(of: $0) == handle }
     }
 
     /// A guard of ours, by handle, preference, and cookie or name.
     static func isGuard(_ filter: FilterRecord) -> Bool {
         (firstGuardHandle...guardProgramHandle).contains(filter.handle) && filter.chain == 0
-            && filter.preference == guardPreference && filter.kind == "bpf"
-            && tag(of: filter) != nil
+            && guardPreferences.contains(filter.preference)
+            && (filter.kind == "bpf" || filter.kind == "flower") && tag(of: filter) != nil
     }
 }

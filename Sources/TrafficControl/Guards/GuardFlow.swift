@@ -32,8 +32,10 @@ struct GuardFlow: Hashable, Sendable {
     /// Of nothing: every frame passes.
     init() {}
 
-    init(_ program: GuardProgram) {
-        steps = Self.resolve(program.instructions)
+    init(_ program: GuardProgram) { self.init(program.instructions) }
+
+    init(_ instructions: [GuardInstruction]) {
+        steps = Self.resolve(instructions)
         removeUnreachable()
         leads = [UInt32](repeating: 0, count: steps.count)
         for index in steps.indices.reversed() {
@@ -114,7 +116,14 @@ extension GuardFlow {
         var places: [Int: Int] = [:]
         for index in steps.indices where leads[index] & reason.bit != 0 {
             places[index] = items.count
-            items.append(item(steps[index], for: reason))
+            items.append(
+                item(steps[index]) { target in
+                    switch target {
+                    case .step(let index) where leads[index] & reason.bit != 0: .step(index)
+                    case .refuse(reason): .accept
+                    case .step, .refuse, .pass: .reject
+                    }
+                })
             let isLast = index + 1 == steps.count || leads[index + 1] & reason.bit == 0
             if steps[index].fallsThrough, isLast { items.append(.code(ClassicCode.result(0))) }
         }
@@ -130,13 +139,32 @@ extension GuardFlow {
         }
     }
 
-    private func item(_ step: Step, for reason: GuardReason) -> ClassicItem {
-        let place: ClassicItem.Place =
-            switch step.target {
-            case .step(let index): leads[index] & reason.bit == 0 ? .reject : .step(index)
-            case .refuse(reason): .accept
-            case .refuse, .pass, nil: .reject
+    /// The program that matches (-1) exactly the frames that pass.
+    func classicProgramOfPassing() -> [ClassicInstruction] {
+        var items = steps.map { step in
+            item(step) { target in
+                switch target {
+                case .step(let index): .step(index)
+                case .pass: .accept
+                case .refuse: .reject
+                }
             }
+        }
+        let accept = items.count
+        items += [.code(ClassicCode.result(.max)), .code(ClassicCode.result(0))]
+        return ClassicItem.assemble(items) { place in
+            switch place {
+            case .step(let index): index
+            case .accept: accept
+            case .reject: accept + 1
+            }
+        }
+    }
+
+    private func item(
+        _ step: Step, _ leading: (Target) -> ClassicItem.Place
+    ) -> ClassicItem {
+        let place = step.target.map(leading) ?? .reject
         switch step.instruction {
         case .jump: return .jump(place)
         case .branch(let condition, _): return .branch(condition, place)

@@ -32,6 +32,8 @@ struct GuardPolicy: Hashable, Sendable {
     var refusesDHCPServer = false
     /// ICMPv6 types that are refused.
     var refusedTypes: [UInt32: GuardReason] = [:]
+    /// As many tags in the frame's memory are looked behind; more are refused.
+    var mostTags: UInt32 = 2
     /// The management networks, where this is such a leg.
     var networks: [AddressPrefix4]?
 

@@ -21,8 +21,11 @@ struct GuardProgram: Sendable {
     private var nextLocal = 0
 
     /// For these guards.
-    init(_ guards: Guards) {
-        policy = GuardPolicy(guards)
+    init(_ guards: Guards) { self.init(GuardPolicy(guards)) }
+
+    /// By this policy.
+    init(_ policy: GuardPolicy) {
+        self.policy = policy
         emitEthernet()
     }
 
@@ -44,8 +47,9 @@ struct GuardProgram: Sendable {
         branch(.less(14), .refuse(.unreadable))
         emitSourceMAC()
         let network = makeLabel()
-        for depth: UInt32 in 0...2 {
-            let tagged = depth < 2 ? makeLabel() : .refuse(.unreadable)
+        let most = policy.mostTags
+        for depth in 0...most {
+            let tagged = depth < most ? makeLabel() : .refuse(.unreadable)
             if depth > 0 {
                 emit(.loadLength)
                 branch(.less(14 + 4 * depth), .refuse(.unreadable))
@@ -53,7 +57,7 @@ struct GuardProgram: Sendable {
             emit(.setIndex(14 + 4 * depth))
             emit(.load(.half, at: 12 + 4 * depth))
             for tag in EtherType.everyTag { branch(.equal(tag), tagged) }
-            if depth < 2 {
+            if depth < most {
                 emit(.jump(network))
                 emit(.mark(tagged))
             }

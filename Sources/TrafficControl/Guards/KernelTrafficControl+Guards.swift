@@ -27,7 +27,7 @@ extension KernelTrafficControl {
                 throw .refused("guards of \(port.name): \(problem.key) \(problem.sentence)")
             }
             let compiled = CompiledGuards(
-                wanted, enforcer: try guardEnforcer(for: wanted), hasActBPF: parts.hasActBPF)
+                wanted, enforcer: try guardEnforcer(for: wanted), parts: parts)
             // Counters go on where the program stays.
             order = GuardOrder(
                 compiled: compiled, counters: order?.counters, ownsHook: order?.ownsHook ?? false)
@@ -85,7 +85,9 @@ extension KernelTrafficControl {
             guard let reason = Ownership.guardReason(of: record.handle),
                 let seen = record.actions.first?.statistics, seen.packets > 0
             else { continue }
-            counts.reasons[reason] = GuardCount(packets: seen.packets, bytes: seen.bytes)
+            // What is no part of a connection is told by a rule or by a look-up.
+            counts.reasons[reason, default: GuardCount()].packets += seen.packets
+            counts.reasons[reason, default: GuardCount()].bytes += seen.bytes
             guard reason == .sourceMAC else { continue }
             counts.sourceMACs = GuardSources.estimate(from: record.actions)
         }
