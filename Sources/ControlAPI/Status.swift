@@ -65,17 +65,20 @@ public struct GuardStatus: Codable, Hashable, Sendable {
     /// Frames that were refused, or would have been, by reason (`source-mac`, `arp`, `dhcp-server` …),
     /// since they stand.
     public var refusedPackets: [String: UInt64]
+    /// About how many Ethernet sources those for `source-mac` had; nil where it is not known.
+    public var sourceMACs: Int?
 
     enum CodingKeys: String, CodingKey {
         case profile, switches, mode, origin, problem
         case inForce = "in_force"
         case refusedPackets = "refused_packets"
+        case sourceMACs = "source_macs"
     }
 
     /// A port's guards in their present state.
     public init(
         profile: String?, switches: [String], mode: String, origin: String, inForce: Bool,
-        problem: String?, refusedPackets: [String: UInt64]
+        problem: String?, refusedPackets: [String: UInt64], sourceMACs: Int?
     ) {
         self.profile = profile
         self.switches = switches
@@ -84,6 +87,7 @@ public struct GuardStatus: Codable, Hashable, Sendable {
         self.inForce = inForce
         self.problem = problem
         self.refusedPackets = refusedPackets
+        self.sourceMACs = sourceMACs
     }
 }
 

@@ -186,7 +186,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         if guarded[port.index]?.compiled.isWeaker(at: site.hook) == true {
             sentences.append(
                 "the management guard of \(port.name) does not follow connections: its hook is an "
-                    + "ingress, and that needs a clsact")
+                    + "ingress, and that needs a clsact (hook = \"clsact\")")
         }
         advised[port.index] = sentences.isEmpty ? nil : sentences
     }

@@ -167,13 +167,3 @@ public protocol TrafficControl: ~Copyable {
     /// is well.
     func advisories(of port: ControlledPort) -> [String]
 }
-
-extension TrafficControl where Self: ~Copyable {
-    /// The reasons alone of what a port's guards have refused (`guardCounts`).
-    /// - Throws: `unknown` where the counters cannot be read, `gone`.
-    public mutating func guardCounters(
-        of port: ControlledPort
-    ) throws(TrafficControlError) -> [GuardReason: GuardCount] {
-        try guardCounts(of: port).reasons
-    }
-}

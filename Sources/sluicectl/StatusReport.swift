@@ -42,7 +42,7 @@ enum StatusReport {
                 [
                     name, guards.profile ?? "-", guards.switches.joined(separator: " "),
                     guards.inForce ? guards.mode : "not in force", guards.origin,
-                    "\(guards.refusedPackets.values.reduce(0, +))", reasons(guards.refusedPackets),
+                    "\(guards.refusedPackets.values.reduce(0, +))", reasons(guards),
                     guards.problem ?? "",
                 ]
             }
@@ -52,10 +52,15 @@ enum StatusReport {
         return rows.isEmpty ? ["no port is guarded"] : aligned([heading] + rows)
     }
 
-    /// `source-mac 120, arp 3`, the most first.
-    private static func reasons(_ packets: [String: UInt64]) -> String {
-        packets.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
-            .map { "\($0.key) \($0.value)" }.joined(separator: ", ")
+    /// `source-mac 120 (~40 addresses), arp 3`, the most first.
+    private static func reasons(_ guards: GuardStatus) -> String {
+        guards.refusedPackets.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
+            .map { reason, count in
+                guard reason == "source-mac", let sources = guards.sourceMACs, sources > 1 else {
+                    return "\(reason) \(count)"
+                }
+                return "\(reason) \(count) (~\(sources) addresses)"
+            }.joined(separator: ", ")
     }
 
     /// What each port was taken for, and why.

@@ -166,6 +166,18 @@ import TrafficControl
         Instant(nanoseconds: (1_000 + seconds) * 1_000_000_000)
     }
 
+    /// Guards against: a table's flood that is told like one wrong address, and one that looks like many.
+    @Test func manySourcesAreTold() {
+        let name = PortName("vm-1-00df")
+        func line(_ sources: Int?) -> String {
+            let counts = GuardCounts(
+                [.sourceMAC: GuardCount(packets: 7, bytes: 420)], sourceMACs: sources)
+            return AlertLine(.guardsRefused(name, .monitor, counts, packets: 7, seconds: nil)).text
+        }
+        #expect(line(40).contains("all=source-mac:7 source-macs=~40 mode=monitor"))
+        for sources in [nil, 0, 1] { #expect(!line(sources).contains("source-macs=")) }
+    }
+
     /// Guards against: a port that sends one forged frame a second and a line for each; a second forgery
     /// after a quiet night that waits for an hour; frames that are never told.
     @Test func dropsAreToldLessAndLess() {

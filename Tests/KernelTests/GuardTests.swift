@@ -101,7 +101,8 @@ import Testing
         }
     }
 
-    /// Guards against: a wipe after which the port stays open, and a monitor that drops.
+    /// Guards against: a wipe after which the port stays open, a monitor that drops, and many forged
+    /// machines that look like one.
     @Test(.needs(.ifb, .tbf, .clsact)) func whatIsWipedComesBack() async throws {
         try await Namespace.run {
             let scene = try Scene()
@@ -122,6 +123,15 @@ import Testing
             #expect(try scene.forgedPassing() > 20)
             try scene.stage.daemon.line(
                 with: "event=would-guards-refused port=\(scene.rogue.name) ", within: .seconds(15))
+
+            let parts = KernelParts.current
+            let areCounted =
+                parts.lacking([.actBPF]).isEmpty || !parts.lacking([.gact]).isEmpty
+            for number in UInt16(67)..<71 { try scene.forge(10, as: Endpoint(number: number)) }
+            try wait(for: "the sources", within: .seconds(10)) {
+                let sources = try scene.stage.daemon.port(scene.rogue.name)?.guards?.sourceMACs
+                return areCounted ? (3...9).contains(sources ?? 0) : sources == nil
+            }
             _ = try scene.stage.daemon.stop()
         }
     }
@@ -164,14 +174,19 @@ private struct Scene: ~Copyable {
     func forgedPassing() throws -> Int {
         let other = Endpoint(number: 66)
         let begin = Moment.now
-        let forged = try rogue.flood(
-            Flood(to: Host.outside, packetsPerSecond: 100, duration: .seconds(5), count: 100),
-            as: other)
-        _ = forged.finish()
+        try forge(100, as: other)
         measure(for: .milliseconds(200))
         return try stage.host.uplink.received.delivered(
             from: other.mac, during: begin...Moment.now
         ).packets
+    }
+
+    /// So many frames of another machine, a hundred a second.
+    func forge(_ count: Int, as other: Endpoint) throws {
+        _ = try rogue.flood(
+            Flood(to: Host.outside, packetsPerSecond: 100, duration: .seconds(5), count: count),
+            as: other
+        ).finish()
     }
 
     /// Nothing forged passes, and what is honest does.

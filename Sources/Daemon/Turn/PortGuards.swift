@@ -11,7 +11,7 @@ package struct PortGuards: Sendable {
     /// Why it does not.
     private(set) var problem: String?
     /// What was refused since they stand.
-    package private(set) var counts: [GuardReason: GuardCount] = [:]
+    package private(set) var counts = GuardCounts()
     private var alarm = GuardAlarm()
     /// Nothing is asked before this.
     private var retryAt: Instant?
@@ -55,11 +55,9 @@ package struct PortGuards: Sendable {
     }
 
     /// What the kernel counts now. Answers with how many frames are to be told, since when.
-    mutating func take(
-        _ counts: [GuardReason: GuardCount], now: Instant
-    ) -> GuardAlarm.Report? {
+    mutating func take(_ counts: GuardCounts, now: Instant) -> GuardAlarm.Report? {
         self.counts = counts
-        let total = counts.values.reduce(UInt64(0)) { $0 &+ $1.packets }
+        let total = counts.reasons.values.reduce(UInt64(0)) { $0 &+ $1.packets }
         if isAdopted {
             isAdopted = false
             alarm.begin(at: total)

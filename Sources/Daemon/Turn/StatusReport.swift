@@ -96,7 +96,9 @@ extension GuardStatus {
             mode: entry.guards.mode.rawValue, origin: entry.origin, inForce: port.isInForce,
             problem: port.problem,
             refusedPackets: Dictionary(
-                uniqueKeysWithValues: port.counts.map { ($0.key.rawValue, $0.value.packets) }))
+                uniqueKeysWithValues: port.counts.reasons.map {
+                    ($0.key.rawValue, $0.value.packets)
+                }), sourceMACs: port.counts.sourceMACs)
     }
 }
 

@@ -121,7 +121,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         for slot in uncounted.suffix(step) {
             guard let port = table.watched[slot], guarded[slot]?.isInForce == true else { continue }
             if looksAtGuards { disturbed.insert(slot) }
-            guard let counts = try? control.guardCounters(of: port.controlled) else { continue }
+            guard let counts = try? control.guardCounts(of: port.controlled) else { continue }
             if let report = guarded[slot]?.take(counts, now: now) {
                 output.notes.append(
                     .guardsRefused(

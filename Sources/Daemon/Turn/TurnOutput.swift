@@ -64,7 +64,7 @@ package enum TurnNote: Hashable, Sendable {
     /// A port's guards refused frames, or would have: all that they counted, how many of these were not
     /// told yet, and in how many seconds; nil for the first ones.
     case guardsRefused(
-        PortName, Guards.Mode, [GuardReason: GuardCount], packets: UInt64, seconds: Int?)
+        PortName, Guards.Mode, GuardCounts, packets: UInt64, seconds: Int?)
     /// The counters could not be read.
     case pollFailed(String)
     /// The interfaces could not be listed.
