@@ -67,6 +67,30 @@ import Testing
         #expect(world.leftovers == [])
     }
 
+    /// Guards against: the same death, a rename out of every class, a successor that cannot look at
+    /// what stands and dies too, and its own successor that no longer knows whose hook it is.
+    @Test func aRenameBetweenTwoDeaths() {
+        let history = Self.history()
+        let world = history.world
+        Self.run(history) {
+            world.death = (world.calls + 2, .half)
+            return !world.leftovers.isEmpty
+        }
+        #expect(world.leftovers.count == 1)
+        for tap in world.taps.values {
+            tap.link.name = Array("tap1".utf8)
+            tap.vm.isDone = true
+        }
+        world.script = [.lost]
+        history.restart()
+        #expect(world.script.isEmpty)
+        #expect(world.leftovers.count == 1)
+        history.restart()
+        for _ in 0..<20 where world.failure == nil { history.step(milliseconds: 100) }
+        #expect(world.failure == nil)
+        #expect(world.leftovers == [])
+    }
+
     /// Guards against: the index of a limited port given to another machine's, unseen, limits that
     /// are put back there before it is seen, a death before they are taken out, and a successor that
     /// adopts them as the other machine's own.

@@ -23,6 +23,8 @@ final class History {
     var isMortal = false
     /// The present daemon has told nothing yet.
     private var isNew = false
+    /// Interfaces that are no ports now, and may go on as what they were.
+    private var awaited: Set<Int32> = []
 
     init(seed: UInt64, policy: Policy? = nil) {
         self.seed = seed
@@ -159,7 +161,7 @@ final class History {
     private func tell() {
         let output = turn.output
         for line in output.untold { read(line.text) }
-        if isNew, turn.remembered == nil { followTaps() }
+        if turn.remembered == nil { followTaps() }
         guard !output.isEmpty else { return }
         for event in output.events {
             world.checkEvent(event)
@@ -218,7 +220,10 @@ final class History {
             }
             isNew = true
             turn.start(now: world.instant)
-            guard !world.isDead else { continue }
+            guard !world.isDead else {
+                forgetSettled()
+                continue
+            }
             afterStart()
             guard world.isDead else { return }
         }
@@ -227,10 +232,29 @@ final class History {
 
     /// Ports that ended while no daemon ran are told of in one number.
     private func followTaps() {
+        if isNew { awaited = Set(reader.rungs.keys) }
         isNew = false
-        for (index, place) in reader.rungs {
-            let isKnown = world.taps[index]?.names.contains(place.name) == true
-            if !isKnown || !world.claimed.contains(index) { reader.forget(index) }
+        for index in awaited {
+            let isClaimed = world.claimed.contains(index)
+            let mayReturn = turn.unsettled.contains { $0.index == index }
+            let name = reader.rungs[index]?.name ?? ""
+            let isKnown = world.taps[index]?.names.contains(name) == true
+            if isKnown, !isClaimed, mayReturn { continue }
+            awaited.remove(index)
+            if !isKnown || !isClaimed { reader.forget(index) }
+        }
+    }
+
+    /// Nor is one told whose end was written by a daemon that then died with that number.
+    private func forgetSettled() {
+        guard turn.remembered == nil else { return }
+        for index in reader.rungs.keys where !world.claimed.contains(index) {
+            let record = world.written?.ports.first { $0.index == index }
+            let isToBeTold = world.written?.untold.contains {
+                "\($0.text) ".contains(" ifindex=\(index) ")
+            }
+            guard record?.memory.incident == nil, isToBeTold != true else { continue }
+            reader.forget(index)
         }
     }
 

@@ -330,7 +330,11 @@ struct SimulatedControl: TrafficControl {
         _ ports: [ControlledPort], lane: Lane, except known: Set<Int32>
     ) throws(TrafficControlError) -> Survey {
         guard world.admit() == .after else { throw .unknown("the daemon is dead") }
-        if world.isFaulty, world.random.once(in: 6) { throw .unknown("an interrupted dump") }
+        let isScripted = !world.script.isEmpty
+        if isScripted { world.script.removeFirst() }
+        if isScripted || world.isFaulty && world.random.once(in: 6) {
+            throw .unknown("an interrupted dump")
+        }
         var survey = Survey()
         let watched = Dictionary(uniqueKeysWithValues: ports.map { ($0.index, $0) })
         for index in world.taps.keys.sorted() where !known.contains(index) {

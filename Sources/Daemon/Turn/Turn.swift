@@ -52,6 +52,9 @@ package struct Turn<
     var adoption = Adoption()
     /// Indexes at which a former daemon limited another interface than is there now.
     var inherited: Set<Int32> = []
+    /// What a former daemon remembered of interfaces that are not its ports now: kept in the journal
+    /// until all that stands has been looked at.
+    var unsettled: [PortRecord] = []
     /// Ports that no class claims any more, with something of ours still on them.
     var leaving: Set<Int32> = []
     /// Of those, ones whose index is another interface's by now.

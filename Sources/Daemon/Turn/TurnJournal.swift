@@ -20,6 +20,8 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
                     kind: port.link.kind, origin: held[slot]?.origin,
                     advisories: held[slot]?.advisories ?? [], memory: memory))
         }
+        let limited = limitedIndexes
+        state.ports += unsettled.filter { !limited.contains($0.index) }
         state.ports.sort { $0.index < $1.index }
         state.departed = departed.remaining(now: now)
         state.untold = output.untold + output.events.map(AlertLine.init)
@@ -63,6 +65,11 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     /// The clocks as they are, for a successor: the last thing before the daemon ends.
     package mutating func writeLast(now: Instant) { write(now: now) }
 
+    /// The interfaces of the ports that are known to be limited.
+    private var limitedIndexes: Set<Int32> {
+        Set(held.filter(\.value.isLimited).keys.compactMap { table.watched[$0]?.port.id.index })
+    }
+
     // MARK: Going on
 
     /// Goes on with what is remembered and with what stands; what could not be looked at is looked at
@@ -74,8 +81,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         surveyedAt = now
         if let state = remembered { restore(state, now: now) }
         let ports = table.watched.values.map(\.controlled).sorted { $0.index < $1.index }
-        let known = Set(
-            held.filter(\.value.isLimited).keys.compactMap { table.watched[$0]?.port.id.index })
+        let known = limitedIndexes
         do throws(TrafficControlError) {
             let survey = try control.survey(ports, lane: engine.policy.lane, except: known)
             var failed = survey.failed
@@ -92,6 +98,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             // What is known was not looked at: it may be guarded, too.
             takeOverGuards(on: survey.guarded.union(known))
             hasSurveyed = failed.isEmpty
+            if hasSurveyed { unsettled = [] }
             for (index, sentence) in failed.sorted(by: { $0.key < $1.key }) {
                 output.notes.append(.surveyFailed("interface \(index): \(sentence)"))
             }
@@ -119,6 +126,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         do throws(TrafficControlError) {
             try control.apply(nil, to: found.port)
             inherited.remove(found.port.index)
+            unsettled.removeAll { $0.index == found.port.index }
             return nil
         } catch {
             return error.description
@@ -154,12 +162,24 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
                 let port = ControlledPort(index: record.index, name: record.name, mtu: 0)
                 control.hold(origin, for: port)
             }
+            unsettled.append(record)
             if record.memory.incident?.wasMitigated == true { adoption.gone += 1 }
             keepStrikes(record.memory, of: record.name, record.address, now: now)
             return
         }
         restore(
             record.memory, at: slot, origin: record.origin, advisories: record.advisories, now: now)
+    }
+
+    /// A port that some class claims again before all that stands has been looked at.
+    mutating func reclaim(_ port: WatchedPort, now: Instant) {
+        guard let place = unsettled.firstIndex(where: { $0.index == port.port.id.index }),
+            unsettled[place].kind == port.link.kind,
+            unsettled[place].address == port.link.address
+        else { return }
+        let record = unsettled.remove(at: place)
+        if record.memory.incident?.wasMitigated == true { adoption.gone -= 1 }
+        restore(record, now: now)
     }
 
     /// A port goes on with what is remembered of it.

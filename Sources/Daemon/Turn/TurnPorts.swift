@@ -90,6 +90,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             hold(slot)
             held[slot]?.noteChange(at: now)
         }
+        if known == nil { reclaim(watched, now: now) }
         // A tap is made first, and given its address a moment later.
         if known?.link.address != link.address { recall(watched, now: now) }
     }
