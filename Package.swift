@@ -17,11 +17,18 @@ let strict: [SwiftSetting] = [
 // that the tests of these modules look at.
 let testable = strict + [.unsafeFlags(["-enable-testing"], .when(configuration: .release))]
 
+// Of the two programs: half the resident memory, and no Swift runtime to install on a hypervisor.
+let standalone: [LinkerSetting] = [
+    .unsafeFlags(
+        ["-static-stdlib", "-l_FoundationCollections", "-l_FoundationCShims"],
+        .when(configuration: .release))
+]
+
 let package = Package(
     name: "sluice",
     products: [
         .executable(name: "sluiced", targets: ["sluiced"]),
-        .executable(name: "sluicectl", targets: ["sluicectl"]),
+        .executable(name: "sluicectl", targets: ["OperatorProgram"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -76,13 +83,12 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict,
-            // Half the resident memory, and no Swift runtime to install on a hypervisor.
-            linkerSettings: [
-                .unsafeFlags(
-                    ["-static-stdlib", "-l_FoundationCollections", "-l_FoundationCShims"],
-                    .when(configuration: .release))
-            ]),
+            linkerSettings: standalone),
         .executableTarget(
+            name: "OperatorProgram", dependencies: ["sluicectl"], swiftSettings: strict,
+            linkerSettings: standalone),
+        // No program itself, since tests contain it, and cannot be linked as the programs are.
+        .target(
             name: "sluicectl",
             dependencies: [
                 "ControlAPI", "LinuxSystem",

@@ -4,7 +4,9 @@
 import ArgumentParser
 import ControlAPI
 
-@main
+/// What the program does.
+package func runSluicectl() { Sluicectl.main() }
+
 struct Sluicectl: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "sluicectl",
