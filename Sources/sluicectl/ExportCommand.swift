@@ -13,7 +13,7 @@ struct ExportCommand: ParsableCommand {
             migration: export here, import on the other host before the machine arrives.
             """)
 
-    @Argument(help: "The port, named as status prints it.")
+    @Argument(help: "The port, named as status prints it.", completion: .ports)
     var port: String
 
     @OptionGroup var connection: ConnectionOptions

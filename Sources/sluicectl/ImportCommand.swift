@@ -18,7 +18,9 @@ struct ImportCommand: ParsableCommand {
             is refused changes nothing.
             """)
 
-    @Argument(help: "The file that export wrote; standard input where none is named.")
+    @Argument(
+        help: "The file that export wrote; standard input where none is named.",
+        completion: .file())
     var file: String?
 
     @Flag(help: "The daemon's answer as it came: a line of JSON.")

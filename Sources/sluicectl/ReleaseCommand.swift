@@ -9,7 +9,7 @@ struct ReleaseCommand: ParsableCommand {
         abstract: "Take the limits of ports out, and their links up again.",
         discussion: "A port that still floods is tripped again.")
 
-    @Argument(help: "These ports, named as status prints them.")
+    @Argument(help: "These ports, named as status prints them.", completion: .ports)
     var ports: [String] = []
 
     @Flag(help: "Every port, and whatever else of the daemon's is in the kernel.")

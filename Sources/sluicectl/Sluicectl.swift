@@ -30,6 +30,13 @@ struct ConnectionOptions: ParsableArguments {
     var client: ControlClient { ControlClient(socket: socket) }
 }
 
+extension CompletionKind {
+    /// The ports that the daemon watches. Beside an argument of no completion zsh offers no options.
+    static var ports: CompletionKind {
+        .shellCommand("sluicectl classes 2>/dev/null | sed '1d; s/ .*//'")
+    }
+}
+
 /// Runs a subcommand's work and turns what went wrong into a sentence and an exit status.
 func reporting(_ work: () throws(ControlClientError) -> Void) throws(ExitCode) {
     do throws(ControlClientError) {

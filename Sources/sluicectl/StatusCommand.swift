@@ -12,7 +12,9 @@ struct StatusCommand: ParsableCommand {
             more where all is well. Loads are what the VM sends (from) and what is sent to it (to).
             """)
 
-    @Argument(help: "Only these ports, held or not, named as this command prints them.")
+    @Argument(
+        help: "Only these ports, held or not, named as this command prints them.",
+        completion: .ports)
     var ports: [String] = []
 
     @Flag(help: "All watched ports, held or not.")

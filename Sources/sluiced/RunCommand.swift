@@ -22,7 +22,7 @@ struct RunCommand: ParsableCommand {
     /// EX_CONFIG of <sysexits.h>; the unit's RestartPreventExitStatus= names it.
     private static let refused = ExitCode(78)
 
-    @Option(name: [.short, .long], help: "The configuration file.")
+    @Option(name: [.short, .long], help: "The configuration file.", completion: .file())
     var config = Daemon.Configuration.defaultPath
 
     @Flag(

@@ -19,7 +19,8 @@ struct UndoCommand: ParsableCommand {
 
     @Option(
         name: [.short, .long],
-        help: "The configuration file, for the places of the socket and the journal.")
+        help: "The configuration file, for the places of the socket and the journal.",
+        completion: .file())
     var config = Daemon.Configuration.defaultPath
 
     @Flag(help: "Go on where a daemon runs, which puts back what it holds.")
