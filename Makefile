@@ -6,15 +6,20 @@ TESTS := $(BUILD)/sluicePackageTests.xctest
 
 # What a bare Debian 12 with a Swift toolchain lacks: the toolchain's own libraries, the C libraries
 # of the package, and what the sandbox of the tests and the demo is made with.
-PACKAGES := ca-certificates g++ git iproute2 iputils-ping jq kmod libc6-dev libcurl4 libmnl-dev libncurses6 libnl-3-dev \
-	libnl-route-3-dev libsqlite3-0 libtomlplusplus-dev libvirt-clients libvirt-daemon libxml2 nftables \
-	openvswitch-switch pkg-config qemu-system-arm systemd user-mode-linux
+PACKAGES := ca-certificates dpkg-dev g++ git iproute2 iputils-ping jq kmod libc6-dev libcurl4 libmnl-dev \
+	libncurses6 libnl-3-dev libnl-route-3-dev libsqlite3-0 libtomlplusplus-dev libvirt-clients \
+	libvirt-daemon libxml2 nftables openvswitch-switch pkg-config qemu-system-arm \
+	systemd user-mode-linux
+
+# Where `make install` puts things, below DESTDIR.
+PREFIX := /usr/local
+ZSH_COMPLETIONS := $(PREFIX)/share/zsh/site-functions
 
 FUZZ_SECONDS := 60
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help deps build test histories fuzz soak asan demo lint clean
+.PHONY: help deps build install uninstall deb test histories fuzz soak asan demo lint clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -32,6 +37,43 @@ deps: ## Install what is missing of the Debian packages needed
 
 build: deps ## Build sluiced and sluicectl, optimised
 	swift build -c release
+
+$(BUILD)/sluiced $(BUILD)/sluicectl:
+	$(MAKE) build
+
+# The manual and the completions are what the programs and the configuration say of themselves.
+install: $(BUILD)/sluiced $(BUILD)/sluicectl ## Install what was built below DESTDIR, under PREFIX (/usr/local)
+	install -D -s -m 755 $(BUILD)/sluiced $(DESTDIR)$(PREFIX)/sbin/sluiced
+	install -D -s -m 755 $(BUILD)/sluicectl $(DESTDIR)$(PREFIX)/bin/sluicectl
+	Configs/manual/make $(BUILD) $(DESTDIR)$(PREFIX)/share/man
+	for command in sluiced sluicectl; do \
+		for place in bash:share/bash-completion/completions/$$command \
+			fish:share/fish/vendor_completions.d/$$command.fish; do \
+			$(BUILD)/$$command --generate-completion-script $${place%%:*} | sed '1{/^#!/d}' | \
+				install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/$${place#*:} || exit 1; \
+		done; \
+		$(BUILD)/$$command --generate-completion-script zsh | \
+			install -D -m 644 /dev/stdin $(DESTDIR)$(ZSH_COMPLETIONS)/_$$command || exit 1; \
+	done
+	install -D -m 644 systemd/sluiced.service -t $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed -i 's|/usr/sbin|$(PREFIX)/sbin|' $(DESTDIR)$(PREFIX)/lib/systemd/system/sluiced.service
+	install -D -m 644 systemd/groups.conf -t $(DESTDIR)$(PREFIX)/lib/systemd/system/sluiced.service.d
+	install -D -m 644 systemd/sluice.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/sluice.conf
+	install -D -m 644 Configs/modprobe.conf $(DESTDIR)/etc/modprobe.d/sluice.conf
+	install -d -m 755 $(DESTDIR)/etc/sluice/guards.d
+	[ -e $(DESTDIR)/etc/sluice/sluiced.toml ] || \
+		sed 's/^mode = "enforce"$$/# (As installed it observes. The default is "enforce".)\nmode = "observe"/' \
+			Configs/sluiced.toml | install -m 644 /dev/stdin $(DESTDIR)/etc/sluice/sluiced.toml
+	[ -n "$(DESTDIR)" ] || systemd-sysusers $(PREFIX)/lib/sysusers.d/sluice.conf
+
+uninstall: ## Remove what make install put there, but the configuration
+	rm -rf .build/uninstall
+	$(MAKE) --no-print-directory install DESTDIR=.build/uninstall
+	cd .build/uninstall && find . -type f ! -path './etc/sluice/*' | sed 's|^\.|$(DESTDIR)|' | xargs rm -f
+	rm -rf .build/uninstall
+
+deb: build ## Build the Debian package, .build/deb/sluice_*.deb
+	Configs/debian/build $(BUILD) .build/deb
 
 test: deps lint ## Run all tests: pure, on this kernel, and on a full kernel
 	swift build -c release --build-tests
