@@ -6,10 +6,10 @@ TESTS := $(BUILD)/sluicePackageTests.xctest
 
 # What a bare Debian 12 with a Swift toolchain lacks: the toolchain's own libraries, the C libraries
 # of the package, and what the sandbox of the tests and the demo is made with.
-PACKAGES := ca-certificates dpkg-dev g++ git iproute2 iputils-ping jq kmod libc6-dev libcurl4 libmnl-dev \
+PACKAGES := ca-certificates dpkg-dev fish g++ git iproute2 iputils-ping jq kmod libc6-dev libcurl4 libmnl-dev \
 	libncurses6 libnl-3-dev libnl-route-3-dev libsqlite3-0 libtomlplusplus-dev libvirt-clients \
-	libvirt-daemon libxml2 nftables openvswitch-switch pkg-config qemu-system-arm \
-	systemd user-mode-linux
+	libvirt-daemon libxml2 lintian man-db mandoc nftables openvswitch-switch pkg-config qemu-system-arm \
+	systemd user-mode-linux zsh
 
 # Where `make install` puts things, below DESTDIR.
 PREFIX := /usr/local
@@ -75,8 +75,10 @@ uninstall: ## Remove what make install put there, but the configuration
 deb: build ## Build the Debian package, .build/deb/sluice_*.deb
 	Configs/debian/build $(BUILD) .build/deb
 
-test: deps lint ## Run all tests: pure, on this kernel, and on a full kernel
+test: deps lint ## Run all tests: the package, pure, on this kernel, and on a full kernel
 	swift build -c release --build-tests
+	Configs/debian/build $(BUILD) .build/deb
+	@$(SUDO) Tests/package/check .build/deb/sluice_*.deb
 	@$(SUDO) Tests/fullkernel/lanes $(TESTS)
 
 histories: deps ## Run the daemon's turn over a million simulated hosts, SLUICE_HISTORIES

@@ -1,4 +1,4 @@
-// The daemon as a machine's own service: installed as the README says, and run by its systemd.
+// The daemon as a machine's own service: installed by hand or by package, and run by its systemd.
 // Invariant: only in a machine that is thrown away afterwards (Tests/fullkernel/run --systemd), since
 // it writes to /usr/sbin and /etc, and the daemon acts on the machine's own network.
 
@@ -39,6 +39,38 @@ public struct InstalledService: Sendable {
         try writeFile(configuration, to: Self.configurationPath)
         try Tool.run("systemctl", "daemon-reload")
         linesBefore = try Self.journal().count
+    }
+
+    /// Installs a Debian package, which starts the service; what was
+    /// installed by hand goes before.
+    ///
+    /// - Throws: `LabError` with dpkg's sentence.
+    public init(package: String) throws(LabError) {
+        guard Self.isPossible else {
+            throw LabError("install \(package)", detail: "this machine is not one to throw away")
+        }
+        // A machine's own policy may be that packages start nothing (policy-rc.d(8)).
+        try Tool.run(
+            "rm", "-rf", "/usr/sbin/policy-rc.d", "/usr/sbin/sluiced", "/usr/sbin/sluicectl",
+            "/etc/sluice", "/etc/systemd/system/\(Self.unit)",
+            "/etc/systemd/system/\(Self.unit).d", "/run/sluice", "/var/lib/sluice")
+        try Tool.run("systemctl", "daemon-reload")
+        linesBefore = try Self.journal().count
+        try Self.package("--install", package)
+    }
+
+    /// `dpkg VERB WHAT`, without the triggers of other packages.
+    ///
+    /// - Returns: what it and the package's scripts say.
+    /// - Throws: `LabError` with that where it fails.
+    @discardableResult
+    public static func package(_ verb: String, _ what: String) throws(LabError) -> String {
+        let (status, output) = try Tool.status(
+            "dpkg", ["--no-triggers", verb, what], within: .seconds(120))
+        guard status == .exited(0) else {
+            throw LabError("dpkg \(verb) \(what)", detail: output)
+        }
+        return output
     }
 
     /// Writes the configuration anew; it counts from the next reload or start on.
