@@ -112,8 +112,8 @@ let package = Package(
         .target(
             name: "Fuzz",
             dependencies: [
-                "CNetlink", "ControlAPI", "Daemon", "Mitigation", "Netlink", "Seeded", "TOML",
-                "TrafficControl",
+                "CNetlink", "ControlAPI", "Daemon", "LinuxSystem", "Mitigation", "Netlink",
+                "Seeded", "TOML", "TrafficControl",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),

@@ -7,7 +7,10 @@ import TOML
 extension FuzzTarget {
     /// Any bytes give a configuration, or mistakes that are each told in a line.
     static let configuration = FuzzTarget(
-        name: "configuration", seeds: { try ConfigurationSeeds.files.map(contents(ofFile:)) },
+        name: "configuration",
+        seeds: {
+            try ConfigurationSeeds.files.map(contents(ofPackageFile:))
+        },
         read: { bytes in
             switch Self.read(bytes) {
             case .success(let read):
@@ -29,7 +32,7 @@ extension FuzzTarget {
         }
     }
 
-    private static func check(_ problem: ConfigurationProblem) throws(BrokenPromise) {
+    static func check(_ problem: ConfigurationProblem) throws(BrokenPromise) {
         let text = problem.description
         try promise(
             text.unicodeScalars.allSatisfy { $0.properties.generalCategory != .control },
@@ -43,14 +46,12 @@ extension FuzzTarget {
 private enum ConfigurationSeeds {
     /// The documented file, and the broken ones of the tests.
     static var files: [String] {
-        let parts = #filePath.split(separator: "/", omittingEmptySubsequences: false)
-        let root = parts.dropLast(3).joined(separator: "/")
         let broken = [
             "01-unknown-keys", "02-hardware-address", "03-unit-without-quotes", "04-wrong-units",
             "05-wrong-types", "06-contradictory-times", "07-marks-that-hold-forever", "08-names",
             "09-hook", "10-words-and-ranges", "11-ladder-and-control", "12-duplicate-key",
         ]
-        return ["\(root)/Configs/sluiced.toml"]
-            + broken.map { "\(root)/Tests/DaemonTests/ConfigurationFixtures/\($0).toml" }
+        return ["Configs/sluiced.toml"]
+            + broken.map { "Tests/DaemonTests/ConfigurationFixtures/\($0).toml" }
     }
 }

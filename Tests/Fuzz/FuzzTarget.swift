@@ -4,6 +4,8 @@
 //
 // Invariant: no target touches the kernel, and none keeps anything from one input to the next.
 
+import TOML
+
 /// A reader of bytes that a stranger had a hand in. A new one is a function, its seeds, and a line
 /// in `all`.
 package struct FuzzTarget: Sendable {
@@ -19,7 +21,9 @@ package struct FuzzTarget: Sendable {
     package let read: @Sendable ([UInt8]) throws -> Bool
 
     /// Every target.
-    package static let all: [FuzzTarget] = [netlink, configuration, control, names, journal]
+    package static let all: [FuzzTarget] = [
+        netlink, configuration, guards, control, names, journal,
+    ]
 }
 
 /// What a reader did and should not have done.
@@ -37,6 +41,12 @@ func promise(_ holds: Bool, _ sentence: @autoclosure () -> String) throws(Broken
 func promisePrintable(_ text: String, _ what: String) throws(BrokenPromise) {
     try promise(
         text.utf8.allSatisfy { (0x20..<0x7f).contains($0) }, "\(what) is not printable: \(text)")
+}
+
+/// The bytes of a file of this package.
+func contents(ofPackageFile path: String) throws -> [UInt8] {
+    let parts = #filePath.split(separator: "/", omittingEmptySubsequences: false)
+    return try contents(ofFile: parts.dropLast(3).joined(separator: "/") + "/" + path)
 }
 
 /// Bytes that are taken apart from the front; nothing is left of it at the end.
