@@ -174,8 +174,8 @@ import TrafficControl
                 [.sourceMAC: GuardCount(packets: 7, bytes: 420)], sourceMACs: sources)
             return AlertLine(.guardsRefused(name, .monitor, counts, packets: 7, seconds: nil)).text
         }
-        #expect(line(40).contains("all=source-mac:7 source-macs=~40 mode=monitor"))
-        for sources in [nil, 0, 1] { #expect(!line(sources).contains("source-macs=")) }
+        #expect(line(40).contains("all=source-mac:7 source_macs=~40 mode=monitor"))
+        for sources in [nil, 0, 1] { #expect(!line(sources).contains("source_macs=")) }
     }
 
     /// Guards against: a port that sends one forged frame a second and a line for each; a second forgery

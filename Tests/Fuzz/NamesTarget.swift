@@ -3,6 +3,7 @@ import ControlAPI
 import FoundationEssentials
 import Mitigation
 import NIOHTTP1
+import TrafficControl
 
 @testable import Daemon
 
@@ -66,6 +67,13 @@ extension FuzzTarget {
             ),
             (.redirectTakenOut(name, sentence), ["event", "port", "why"]),
             (.journalFailed(sentence), ["event", "why"]),
+            (
+                .guardsRefused(
+                    name, .enforce,
+                    GuardCounts([.sourceMAC: GuardCount(packets: 9, bytes: 900)], sourceMACs: 4),
+                    packets: 9, seconds: 60),
+                ["event", "port", "packets", "in", "all", "source_macs", "mode"]
+            ),
         ]
         for (note, wanted) in notes {
             let keys = try fields(of: AlertLine(note).text).map(\.key)

@@ -78,7 +78,7 @@ package struct AlertLine: Hashable, Codable, Sendable {
                     ("event", mode == .enforce ? "guards-refused" : "would-guards-refused"),
                     ("port", "\(name)"), ("packets", "\(packets)"),
                     ("in", seconds.map { "\($0)s" }), ("all", Self.text(of: counts.reasons)),
-                    ("source-macs", counts.sourceMACs.flatMap { $0 > 1 ? "~\($0)" : nil }),
+                    ("source_macs", counts.sourceMACs.flatMap { $0 > 1 ? "~\($0)" : nil }),
                     ("mode", mode.rawValue),
                 ])
         case .journalFailed(let why):
