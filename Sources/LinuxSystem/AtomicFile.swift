@@ -115,4 +115,11 @@ extension RunningKernel {
 public enum WallClock {
     /// Seconds since 1970.
     public static var seconds: Int64 { Int64(time(nil)) }
+
+    /// Seconds since 1970 with their fraction.
+    public static var exactSeconds: Double {
+        var moment = timespec()
+        unsafe clock_gettime(CLOCK_REALTIME, &moment)
+        return Double(moment.tv_sec) + Double(moment.tv_nsec) / 1e9
+    }
 }

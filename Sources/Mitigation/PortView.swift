@@ -32,6 +32,8 @@ public struct PortView: Hashable, Sendable {
     public var incident: UInt32?
     /// Whether the rung is in the kernel (enforce) or would be (observe).
     public var mode: Mode
+    /// At or over these it counts as flooding.
+    public var marks: Marks
     /// Flooded from outside.
     public var isVictim: Bool
     /// A flood on a port that is only watched.
@@ -72,7 +74,8 @@ extension Engine {
         let meter = meters[slot]
         var view = PortView(
             port: record.port, rung: .normal, fromRung: .normal, toRung: .normal,
-            mode: policy.mode, isVictim: false, isWatchedFlood: false,
+            mode: policy.mode, marks: markSets[Int(meter.markSet)].marks, isVictim: false,
+            isWatchedFlood: false,
             offeredFrom: offered(meter, .from), offeredTo: offered(meter, .to),
             strikes: record.strikes, calm: .zero,
             calmNeeded: .nanoseconds(rules.calmNeeded(strikes: 0)))

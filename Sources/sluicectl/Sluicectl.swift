@@ -16,8 +16,8 @@ struct Sluicectl: ParsableCommand {
             """,
         version: Product.version,
         subcommands: [
-            StatusCommand.self, ClassesCommand.self, GuardsCommand.self, ReleaseCommand.self,
-            ExportCommand.self, ImportCommand.self,
+            StatusCommand.self, ExplainCommand.self, EventsCommand.self, ClassesCommand.self,
+            GuardsCommand.self, ReleaseCommand.self, ExportCommand.self, ImportCommand.self,
         ])
 }
 

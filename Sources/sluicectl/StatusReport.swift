@@ -18,7 +18,7 @@ enum StatusReport {
     }
 
     /// The way of its flood, on whose account it is limited, and what is in the way of its limits.
-    private static func remarks(on port: PortStatus) -> [String] {
+    static func remarks(on port: PortStatus) -> [String] {
         var remarks: [String] = []
         if let path = port.path, path.count > 1 {
             let legs = path.map { "\($0.port) (\(packets($0.load.packetsPerSecond)))" }
@@ -112,7 +112,7 @@ enum StatusReport {
         return aligned(rows)
     }
 
-    private static func load(_ load: Load?) -> String {
+    static func load(_ load: Load?) -> String {
         guard let load else { return "-" }
         return "\(packets(load.packetsPerSecond)) \(bits(load.bitsPerSecond))"
     }

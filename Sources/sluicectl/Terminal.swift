@@ -1,6 +1,7 @@
 // Standard output and standard error: written whole, and never with control characters of others.
 
 import FoundationEssentials
+import Glibc
 import SystemPackage
 
 /// Where lines go.
@@ -21,6 +22,12 @@ enum Terminal {
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         write(Array((try? encoder.encode(value)) ?? Data()) + [UInt8(ascii: "\n")])
     }
+
+    /// The wall clock, in seconds since 1970.
+    static var now: Double { Date().timeIntervalSince1970 }
+
+    /// Waits.
+    static func sleep(milliseconds: UInt32) { usleep(milliseconds * 1_000) }
 
     /// Writes one line to standard error.
     static func complain(_ line: String) {

@@ -44,7 +44,7 @@ import Testing
             switch request {
             case .port(let name):
                 .problem(404, Problem(error: "there is no port \(name)", cure: "c"))
-            case .release(let request):
+            case .release(let request, _):
                 .release(ReleaseReply(released: [request.port ?? "all"], failed: [:]))
             default: .healthy
             }

@@ -101,8 +101,16 @@ final class ControlHarness: Sendable {
         switch request {
         case .status: .status(ControlHarness.status)
         case .port("vm-1-ff"): .port(ControlHarness.port)
-        case .port: .problem(404, Problem(error: "there is no port of this name"))
-        case .release(let request):
+        case .port, .explain: .problem(404, Problem(error: "there is no port of this name"))
+        case .metrics: .metrics(ControlHarness.status)
+        case .events(let request):
+            .events(
+                EventsReply(
+                    events: [
+                        ToldLine(
+                            number: request.after + 1, at: 1.5, severity: "notice", line: "event=a")
+                    ], last: UInt64(request.limit), lost: 0))
+        case .release(let request, _):
             .release(ReleaseReply(released: [request.port ?? "all"], failed: [:]))
         case .export(let name):
             PortName(escaped: name).map {
@@ -111,7 +119,7 @@ final class ControlHarness: Sendable {
                         name: $0, address: [], exportedAt: Instant(nanoseconds: 0),
                         memory: PortMemory()))
             } ?? .problem(404, Problem(error: "there is no port of this name"))
-        case .importPort(let document):
+        case .importPort(let document, _):
             .imported(ImportReply(port: "\(document.name)", rung: "normal", waits: true))
         case .health: .healthy
         }

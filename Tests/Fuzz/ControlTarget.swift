@@ -67,7 +67,9 @@ private final class EmbeddedClient {
         self.patience = patience
         try ControlServer.addHandlers(
             to: channel.pipeline.syncOperations,
-            router: ControlRouter(access: access, version: "9.9.9"), limits: limits,
+            router: ControlRouter(
+                access: access, actor: ControlActor(user: 7, process: 8), version: "9.9.9"),
+            limits: limits,
             mailbox: mailbox, bell: try ReplyBell(), table: table)
         try channel.connect(to: SocketAddress(unixDomainSocketPath: "/fuzz")).wait()
     }
@@ -118,25 +120,31 @@ private final class EmbeddedClient {
     private func check(_ request: ControlRequest) throws(BrokenPromise) {
         try promise(access != .none, "a stranger reached the turn")
         switch request {
-        case .release(let release):
+        case .release(let release, let actor):
+            try promise(actor.user == 7 && actor.process == 8, "another one acts")
             try promise(access == .act, "a reader acts")
             try promise(
                 (release.port == nil) == (release.all == true), "a release of nobody knows what")
-        case .port(let name): try promise(!name.isEmpty, "a port without a name")
+        case .port(let name), .explain(let name):
+            try promise(!name.isEmpty, "a port without a name")
+        case .events(let events):
+            try promise((0...EventsRequest.most).contains(events.limit), "\(events.limit) events")
         case .export(let name):
             try promise(access == .act, "a reader exports")
             try promise(!name.isEmpty, "a port without a name")
         case .importPort: try promise(access == .act, "a reader imports")
-        case .status, .health: break
+        case .status, .metrics, .health: break
         }
     }
 
     private static func answer(to request: ControlRequest) -> ControlReply {
         switch request {
-        case .status, .port, .export: .problem(404, Problem(error: "there is no such port"))
-        case .release(let release):
+        case .status, .port, .export, .explain, .metrics:
+            .problem(404, Problem(error: "there is no such port"))
+        case .events: .events(EventsReply(events: [], last: 0, lost: 0))
+        case .release(let release, _):
             .release(ReleaseReply(released: [release.port ?? "all"], failed: [:]))
-        case .importPort(let document):
+        case .importPort(let document, _):
             .imported(ImportReply(port: "\(document.name)", rung: "normal", waits: true))
         case .health: .healthy
         }

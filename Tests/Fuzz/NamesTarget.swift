@@ -110,9 +110,11 @@ extension FuzzTarget {
     private static func checkSocket(_ name: PortName) throws {
         let escaped = name.description
         let body = try JSONEncoder().encode(ReleaseRequest(port: escaped))
-        let router = ControlRouter(access: .act, version: "1")
+        let actor = ControlActor(user: 7, process: 8)
+        let router = ControlRouter(access: .act, actor: actor, version: "1")
         let release = router.route(method: .POST, uri: "/v1/release", body: Array(body))
-        try promise(release == .ask(.release(ReleaseRequest(port: escaped))), "\(release)")
+        let wanted = ControlRoute.ask(.release(ReleaseRequest(port: escaped), by: actor))
+        try promise(release == wanted, "\(release)")
         let path = escaped.utf8.map { "%" + ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
         let port = router.route(method: .GET, uri: "/v1/ports/\(path)", body: [])
         try promise(port == .ask(.port(escaped)), "\(port)")

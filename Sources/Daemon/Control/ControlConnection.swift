@@ -149,7 +149,7 @@ final class ControlConnection: ChannelDuplexHandler {
         phase = .answering
         let isLast = isLast || hasPeerFinished
         var headers = HTTPHeaders()
-        headers.add(name: "content-type", value: "application/json")
+        headers.add(name: "content-type", value: answer.type)
         headers.add(name: "content-length", value: String(answer.body.count))
         if isLast { headers.add(name: "connection", value: "close") }
         let head = HTTPResponseHead(

@@ -15,18 +15,23 @@ enum ControlRoute: Hashable {
 
     fileprivate static let noName = refuse(
         400, Problem(error: "the port's name is not percent-encoded text"))
+
+    fileprivate static let nowhere = refuse(
+        404, Problem(error: "there is no such thing here", cure: ControlRouter.paths))
 }
 
 /// Decides for one peer.
 struct ControlRouter {
     /// What the peer may do.
     let access: ControlAccess
+    /// Who it is.
+    let actor: ControlActor
     /// The daemon's version.
     let version: String
 
-    private static let paths =
-        "GET /v1/status, /v1/ports/NAME, /v1/ports/NAME/export, /v1/version or /v1/health, or POST "
-        + "/v1/release or /v1/import"
+    fileprivate static let paths =
+        "GET /v1/status, /v1/ports/NAME, /v1/ports/NAME/explain, /v1/ports/NAME/export, /v1/events, "
+        + "/v1/metrics, /v1/version or /v1/health, or POST /v1/release or /v1/import"
 
     /// What this request means.
     func route(method: HTTPMethod, uri: String, body: [UInt8]) -> ControlRoute {
@@ -42,6 +47,10 @@ struct ControlRouter {
         switch Array(parts) {
         case ["v1", "status"]:
             return get(method, .ask(.status))
+        case ["v1", "events"]:
+            return get(method, Self.events(uri.dropFirst(path.count + 1)))
+        case ["v1", "metrics"]:
+            return get(method, .ask(.metrics))
         case ["v1", "health"]:
             return get(method, .ask(.health))
         case ["v1", "version"]:
@@ -50,17 +59,44 @@ struct ControlRouter {
             return release(method, body)
         case ["v1", "import"]:
             return takeIn(method, body)
-        case let parts where parts.count == 3 && parts[0] == "v1" && parts[1] == "ports":
+        case let parts where (3...4).contains(parts.count) && parts.starts(with: ["v1", "ports"]):
             guard let name = Self.percentDecoded(parts[2]), !name.isEmpty else { return .noName }
-            return get(method, .ask(.port(name)))
-        case let parts
-        where parts.count == 4 && parts[0] == "v1" && parts[1] == "ports" && parts[3] == "export":
-            guard let name = Self.percentDecoded(parts[2]), !name.isEmpty else { return .noName }
+            return port(method, name, parts.count == 4 ? parts[3] : nil)
+        default:
+            return .nowhere
+        }
+    }
+
+    private func port(_ method: HTTPMethod, _ name: String, _ part: Substring?) -> ControlRoute {
+        switch part {
+        case nil: return get(method, .ask(.port(name)))
+        case "explain": return get(method, .ask(.explain(name)))
+        case "export":
             guard access >= .act else { return .refuse(403, Self.mayNot("export")) }
             return get(method, .ask(.export(name)))
-        default:
-            return .refuse(404, Problem(error: "there is no such thing here", cure: Self.paths))
+        default: return .nowhere
         }
+    }
+
+    /// `after=N&limit=N`, either or none.
+    private static func events(_ query: Substring) -> ControlRoute {
+        var request = EventsRequest()
+        for pair in query.split(separator: "&") {
+            let parts = pair.split(separator: "=", maxSplits: 1)
+            let number = parts.count == 2 ? UInt64(parts[1]) : nil
+            switch (parts.first, number) {
+            case ("after", let number?): request.after = number
+            case ("limit", let number?) where number <= EventsRequest.most:
+                request.limit = Int(number)
+            default:
+                return .refuse(
+                    400,
+                    Problem(
+                        error: "the query does not say which events",
+                        cure: "ask for after=NUMBER, and limit=NUMBER up to \(EventsRequest.most)"))
+            }
+        }
+        return .ask(.events(request))
     }
 
     private func get(_ method: HTTPMethod, _ route: ControlRoute) -> ControlRoute {
@@ -83,7 +119,7 @@ struct ControlRouter {
                     error: "the body does not say what to release",
                     cure: #"send {"port": "NAME"} or {"all": true}"#))
         }
-        return .ask(.release(request))
+        return .ask(.release(request, by: actor))
     }
 
     private func takeIn(_ method: HTTPMethod, _ body: [UInt8]) -> ControlRoute {
@@ -92,7 +128,7 @@ struct ControlRouter {
         }
         guard access >= .act else { return .refuse(403, Self.mayNot("import")) }
         do throws(JournalError) {
-            return .ask(.importPort(try PortDocument(bytes: body)))
+            return .ask(.importPort(try PortDocument(bytes: body), by: actor))
         } catch {
             return .refuse(
                 400,
@@ -133,8 +169,10 @@ struct ControlRouter {
 struct ControlAnswer: Hashable {
     /// The HTTP status.
     var status: Int
-    /// JSON with a newline at its end.
+    /// JSON with a newline at its end, but for metrics.
     var body: [UInt8]
+    /// The media type.
+    var type = "application/json"
 
     /// This problem.
     init(_ status: Int, _ problem: Problem) {
@@ -151,6 +189,11 @@ struct ControlAnswer: Hashable {
         switch reply {
         case .status(let status): self.init(status)
         case .port(let port): self.init(200, encoding: port)
+        case .explanation(let explanation): self.init(200, encoding: explanation)
+        case .events(let events): self.init(200, encoding: events)
+        case .metrics(let status):
+            self.init(status: 200, body: OpenMetrics.text(status))
+            type = OpenMetrics.mediaType
         case .release(let release): self.init(200, encoding: release)
         case .export(let document): self.init(document)
         case .imported(let reply): self.init(200, encoding: reply)

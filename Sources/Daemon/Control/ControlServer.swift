@@ -156,7 +156,11 @@ package final class ControlServer: Sendable {
                         throw ChannelError.inappropriateOperationForState
                     }
                     try Self.addHandlers(
-                        to: pipeline, router: ControlRouter(access: access, version: version),
+                        to: pipeline,
+                        router: ControlRouter(
+                            access: access,
+                            actor: ControlActor(user: peer?.user ?? 0, process: peer?.pid ?? 0),
+                            version: version),
                         limits: limits, mailbox: mailbox, bell: bell, table: table.value)
                 }
             }

@@ -11,14 +11,34 @@ package enum ControlRequest: Hashable, Sendable {
     case status
     /// One port by its name as `status` prints it: `GET /v1/ports/NAME`.
     case port(String)
+    /// Why a port is where it is: `GET /v1/ports/NAME/explain`.
+    case explain(String)
+    /// What was told: `GET /v1/events`.
+    case events(EventsRequest)
+    /// Everything for a scraper: `GET /v1/metrics`.
+    case metrics
     /// Take out one port's limits, or all: `POST /v1/release`. Exactly one of both is set.
-    case release(ReleaseRequest)
+    case release(ReleaseRequest, by: ControlActor)
     /// What is remembered of a port, for another host: `GET /v1/ports/NAME/export`.
     case export(String)
     /// What another host remembers of a port: `POST /v1/import`.
-    case importPort(PortDocument)
+    case importPort(PortDocument, by: ControlActor)
     /// Does the turn still turn: `GET /v1/health`.
     case health
+}
+
+/// Who acts.
+package struct ControlActor: Hashable, Sendable {
+    /// The effective user.
+    package var user: UInt32
+    /// The process; it may be gone.
+    package var process: Int32
+
+    /// A user and a process.
+    package init(user: UInt32, process: Int32) {
+        self.user = user
+        self.process = process
+    }
 }
 
 /// What the turn answers.
@@ -27,6 +47,12 @@ package enum ControlReply: Hashable, Sendable {
     case status(Status)
     /// To `port`.
     case port(PortStatus)
+    /// To `explain`.
+    case explanation(Explanation)
+    /// To `events`.
+    case events(EventsReply)
+    /// To `metrics`.
+    case metrics(Status)
     /// To `release`.
     case release(ReleaseReply)
     /// To `export`.
@@ -37,6 +63,15 @@ package enum ControlReply: Hashable, Sendable {
     case healthy
     /// To any: an HTTP status of 400 or more, and what to do about it.
     case problem(Int, Problem)
+
+    /// To any that names a port.
+    static func unwatched(_ name: String) -> ControlReply {
+        .problem(
+            404,
+            Problem(
+                error: "no port \(name) is watched",
+                cure: "sluicectl status --all lists the watched ports"))
+    }
 }
 
 /// Where the socket's thread leaves requests for the turn.

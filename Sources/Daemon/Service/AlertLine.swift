@@ -88,6 +88,16 @@ package struct AlertLine: Hashable, Codable, Sendable {
         }
     }
 
+    /// Somebody acts.
+    init(_ act: String, of port: String, by actor: ControlActor) {
+        self.init(
+            .notice,
+            [
+                ("event", "asked"), ("act", act), ("port", port), ("uid", "\(actor.user)"),
+                ("pid", "\(actor.process)"),
+            ])
+    }
+
     /// What a look at the folder of guards has to tell.
     static func lines(_ change: GuardFolder.Change) -> [AlertLine] {
         var lines = change.problems.map {

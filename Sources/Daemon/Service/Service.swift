@@ -66,6 +66,7 @@ package struct Service: ~Copyable {
     private let guardFiles: GuardWatcher
     private let manager: ServiceManager?
     private var limiter = LineLimiter()
+    private var history = EventHistory()
     private var facts: ServiceFacts
     private var nextPoll: UInt64
     private var watchdogAt: UInt64 = 0
@@ -181,14 +182,14 @@ package struct Service: ~Copyable {
 
     private mutating func start() {
         for note in turn.control.parts.notes {
-            log.write(AlertLine(.notice, [("event", "kernel"), ("lacks", note)]))
+            say(AlertLine(.notice, [("event", "kernel"), ("lacks", note)]))
         }
         turn.start(now: Self.now)
         tell()
         becomeRealTime()
         startTimer()
         let mode = configuration.policy.mode.rawValue
-        log.write(
+        say(
             AlertLine(
                 .info,
                 [
@@ -200,12 +201,12 @@ package struct Service: ~Copyable {
 
     /// A flood must not keep the daemon from running. Threads that exist by now keep their own
     /// priority.
-    private func becomeRealTime() {
+    private mutating func becomeRealTime() {
         do throws(Errno) {
             try Scheduling.becomeRealTime(priority: 1)
             try Scheduling.lockMemory()
         } catch {
-            log.write(
+            say(
                 AlertLine(
                     .notice,
                     [
@@ -283,18 +284,24 @@ package struct Service: ~Copyable {
                 let answer = status ?? turn.status(facts, now: now)
                 status = answer
                 reply(.status(answer))
+            case .metrics:
+                let answer = status ?? turn.status(facts, now: now)
+                status = answer
+                reply(.metrics(answer))
             case .port(let name):
-                guard let port = turn.portStatus(named: name, now: now) else {
-                    let problem = Problem(
-                        error: "no port \(name) is watched",
-                        cure: "sluicectl status --all lists the watched ports")
-                    reply(.problem(404, problem))
-                    continue
-                }
-                reply(.port(port))
-            case .release(let release): reply(.release(turn.release(release, now: now)))
+                let port = turn.portStatus(named: name, now: now)
+                reply(port.map { .port($0) } ?? .unwatched(name))
+            case .explain(let name):
+                let explanation = turn.explanation(of: name, now: now)
+                reply(explanation.map { .explanation($0) } ?? .unwatched(name))
+            case .events(let request): reply(.events(history.reply(to: request)))
+            case .release(let release, let actor):
+                write(AlertLine("release", of: release.port ?? "all", by: actor))
+                reply(.release(turn.release(release, now: now)))
             case .export(let name): reply(turn.export(name, now: now))
-            case .importPort(let document): reply(turn.importPort(document, now: now))
+            case .importPort(let document, let actor):
+                write(AlertLine("import", of: "\(document.name)", by: actor))
+                reply(turn.importPort(document, now: now))
             }
         }
         if let result = loaded.take() { adopt(result) }
@@ -328,7 +335,7 @@ package struct Service: ~Copyable {
         switch result {
         case .failure(let error):
             for problem in error.problems {
-                log.write(
+                say(
                     AlertLine(.error, [("event", "reload-refused"), ("why", "\(problem)")]))
             }
         case .success(let new):
@@ -345,7 +352,7 @@ package struct Service: ~Copyable {
                 policy: new.policy, names: new.names, settings: new.turn, guards: guards,
                 now: Self.now)
             if hasNewInterval { startTimer() }
-            log.write(
+            say(
                 AlertLine(
                     .notice,
                     [
@@ -404,12 +411,19 @@ package struct Service: ~Copyable {
     }
 
     private mutating func write(_ line: AlertLine) {
+        history.add(line, at: WallClock.exactSeconds)
         switch limiter.take(nanoseconds: Self.now.nanoseconds) {
         case .suppress: return
         case .write(let suppressed):
             if suppressed > 0 { writeSuppressed(suppressed) }
             log.write(line)
         }
+    }
+
+    /// A line that no limit keeps back.
+    private mutating func say(_ line: AlertLine) {
+        history.add(line, at: WallClock.exactSeconds)
+        log.write(line)
     }
 
     private func writeSuppressed(_ count: Int) {

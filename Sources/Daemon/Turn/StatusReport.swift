@@ -54,6 +54,21 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             .map { portStatus($0.key, now: now) }
     }
 
+    /// Why a port is where it is, by its escaped name; nil where none is watched.
+    package func explanation(of name: String, now: Instant) -> Explanation? {
+        guard let wanted = PortName(escaped: name),
+            let slot = table.watched.first(where: { $0.value.port.name == wanted })?.key
+        else { return nil }
+        let view = engine.view(slot)
+        return Explanation(
+            port: portStatus(slot, now: now), mode: view.mode.rawValue,
+            marks: MarksStatus(from: MarkStatus(view.marks.from), to: MarkStatus(view.marks.to)),
+            lowShare: engine.policy.lowShare, strikes: Int(view.strikes),
+            calmSeconds: seconds(view.calm), calmNeededSeconds: seconds(view.calmNeeded),
+            pending: view.pending?.description, up: view.climb.map { StepStatus($0, now: now) },
+            down: view.descent.map { StepStatus($0, now: now) })
+    }
+
     private func portStatus(_ slot: Engine.Slot, now: Instant) -> PortStatus {
         let view = engine.view(slot)
         let watched = table.watched[slot]
@@ -99,6 +114,21 @@ extension GuardStatus {
                 uniqueKeysWithValues: port.counts.reasons.map {
                     ($0.key.rawValue, $0.value.packets)
                 }), sourceMACs: port.counts.sourceMACs)
+    }
+}
+
+extension MarkStatus {
+    fileprivate init(_ mark: Mark) {
+        self.init(
+            packetsPerSecond: mark.packets?.perSecond, bitsPerSecond: mark.bits?.bitsPerSecond)
+    }
+}
+
+extension StepStatus {
+    fileprivate init(_ step: NextStep, now: Instant) {
+        self.init(
+            rung: step.rung.description, direction: step.direction.rawValue,
+            rule: step.rule.rawValue, inSeconds: step.at > now ? seconds(step.at.since(now)) : 0)
     }
 }
 
