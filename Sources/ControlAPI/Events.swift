@@ -58,6 +58,8 @@ public struct EventsRequest: Hashable, Sendable {
 
 /// What was told: the answer to `GET /v1/events`.
 public struct EventsReply: Codable, Hashable, Sendable {
+    /// When the daemon started, in seconds since 1970: another one counts its lines anew.
+    public var startedAt: Double
     /// The oldest first.
     public var events: [ToldLine]
     /// The number of the last line that was told, here or not.
@@ -65,8 +67,14 @@ public struct EventsReply: Codable, Hashable, Sendable {
     /// Lines that were asked for and are no longer kept: syslog has them.
     public var lost: UInt64
 
+    enum CodingKeys: String, CodingKey {
+        case events, last, lost
+        case startedAt = "started_at"
+    }
+
     /// What was told.
-    public init(events: [ToldLine], last: UInt64, lost: UInt64) {
+    public init(startedAt: Double, events: [ToldLine], last: UInt64, lost: UInt64) {
+        self.startedAt = startedAt
         self.events = events
         self.last = last
         self.lost = lost

@@ -12,7 +12,7 @@ struct EventsCommand: ParsableCommand {
             latest 2,048. What a daemon before this one told is in syslog.
             """)
 
-    @Option(help: "Only of this port, named as status prints it.")
+    @Option(help: "Only of this port, named as status prints it.", completion: .ports)
     var port: String?
 
     @Option(help: ArgumentHelp("Only of this incident.", valueName: "number"))
@@ -32,32 +32,27 @@ struct EventsCommand: ParsableCommand {
     @OptionGroup var connection: ConnectionOptions
 
     func run() throws {
+        let begin = since.map { Terminal.now - $0.seconds } ?? 0
+        var reader = EventReader(client: connection.client)
         try reporting { () throws(ControlClientError) in
-            let client = connection.client
-            let begin = since.map { Terminal.now - $0.seconds } ?? 0
-            var after: UInt64 = 0
-            while true {
-                let body = try client.get("/v1/events?after=\(after)")
-                let reply = try client.decode(EventsReply.self, from: body)
-                // A daemon that started again counts from one.
-                if reply.last < after {
-                    after = 0
+            show(try reader.readAll(), since: begin)
+            while follow {
+                Terminal.sleep(milliseconds: 500)
+                do throws(ControlClientError) {
+                    show(try reader.readAll(), since: begin)
+                } catch .unreachable {
+                    // It is being started again, or upgraded: what it tells then is heard.
                     continue
                 }
-                show(reply, after: after, since: begin)
-                after = reply.events.last?.number ?? after
-                if after < reply.last { continue }
-                guard follow else { return }
-                Terminal.sleep(milliseconds: 500)
             }
         }
     }
 
-    private func show(_ reply: EventsReply, after: UInt64, since begin: Double) {
-        if reply.lost > 0, after > 0 {
-            Terminal.complain("sluicectl: \(reply.lost) lines came and went between two looks")
+    private func show(_ read: EventReader.Read, since begin: Double) {
+        if read.lost > 0 {
+            Terminal.complain("sluicectl: \(read.lost) lines came and went between two looks")
         }
-        let wanted = reply.events.filter { event in
+        let wanted = read.events.filter { event in
             event.at >= begin && (port.map { event["port"] == $0 } ?? true)
                 && (incident.map { event["incident"] == "\($0)" } ?? true)
         }
@@ -66,6 +61,43 @@ struct EventsCommand: ParsableCommand {
             return
         }
         if !wanted.isEmpty { Terminal.print(wanted.map(EventReport.line)) }
+    }
+}
+
+/// Reads each line once, over restarts of the daemon too.
+struct EventReader {
+    /// What is new.
+    struct Read {
+        var events: [ToldLine] = []
+        /// Lines that were told since the last look, and are no longer kept.
+        var lost: UInt64 = 0
+    }
+
+    let client: ControlClient
+    private var startedAt: Double?
+    private var after: UInt64 = 0
+
+    /// A reader that begins with the oldest line that is kept.
+    init(client: ControlClient) { self.client = client }
+
+    /// All that was told since the last look.
+    mutating func readAll() throws(ControlClientError) -> Read {
+        var read = Read()
+        while true {
+            let body = try client.get("/v1/events?after=\(after)")
+            let reply = try client.decode(EventsReply.self, from: body)
+            if let startedAt, startedAt != reply.startedAt, after > 0 {
+                self.startedAt = reply.startedAt
+                after = 0
+                continue
+            }
+            if startedAt != nil { read.lost += reply.lost }
+            startedAt = reply.startedAt
+            read.events += reply.events
+            guard let last = reply.events.last?.number, last > after else { return read }
+            after = last
+            if last >= reply.last { return read }
+        }
     }
 }
 

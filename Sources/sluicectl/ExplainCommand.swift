@@ -9,7 +9,7 @@ struct ExplainCommand: ParsableCommand {
         abstract: "Why a port is where it is: rule, numbers, marks, and what comes next and when.",
         discussion: "Rates are offered (what the VM sends or is sent) and delivered (what passes).")
 
-    @Argument(help: "The port, named as status prints it.")
+    @Argument(help: "The port, named as status prints it.", completion: .ports)
     var port: String
 
     @Flag(help: "The daemon's answer as it came: a line of JSON, without the events.")
@@ -23,16 +23,8 @@ struct ExplainCommand: ParsableCommand {
             let body = try client.get("/v1/ports/\(percentEncoded(port))/explain")
             let explanation = try client.decode(Explanation.self, from: body)
             guard !json else { return Terminal.write(body) }
-            var told: [ToldLine] = []
-            var after: UInt64 = 0
-            while true {
-                let reply = try client.decode(
-                    EventsReply.self, from: try client.get("/v1/events?after=\(after)"))
-                told += reply.events.filter { $0["port"] == port }
-                guard let last = reply.events.last, last.number > after, last.number < reply.last
-                else { break }
-                after = last.number
-            }
+            var reader = EventReader(client: client)
+            let told = try reader.readAll().events.filter { $0["port"] == port }
             Terminal.print(ExplanationReport.lines(explanation, events: told))
         }
     }

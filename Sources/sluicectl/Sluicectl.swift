@@ -17,7 +17,8 @@ struct Sluicectl: ParsableCommand {
         version: Product.version,
         subcommands: [
             StatusCommand.self, ExplainCommand.self, EventsCommand.self, ClassesCommand.self,
-            GuardsCommand.self, ReleaseCommand.self, ExportCommand.self, ImportCommand.self,
+            GuardsCommand.self, MetricsCommand.self, ReleaseCommand.self, ExportCommand.self,
+            ImportCommand.self,
         ])
 }
 

@@ -106,6 +106,7 @@ final class ControlHarness: Sendable {
         case .events(let request):
             .events(
                 EventsReply(
+                    startedAt: 7,
                     events: [
                         ToldLine(
                             number: request.after + 1, at: 1.5, severity: "notice", line: "event=a")

@@ -141,7 +141,7 @@ private final class EmbeddedClient {
         switch request {
         case .status, .port, .export, .explain, .metrics:
             .problem(404, Problem(error: "there is no such port"))
-        case .events: .events(EventsReply(events: [], last: 0, lost: 0))
+        case .events: .events(EventsReply(startedAt: 7, events: [], last: 0, lost: 0))
         case .release(let release, _):
             .release(ReleaseReply(released: [release.port ?? "all"], failed: [:]))
         case .importPort(let document, _):

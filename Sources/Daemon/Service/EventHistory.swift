@@ -9,8 +9,12 @@ struct EventHistory {
     /// What is kept of them.
     static let capacity = 2_048
 
+    private let startedAt: Double
     private var lines: [ToldLine] = []
     private var last: UInt64 = 0
+
+    /// Of a daemon that starts at a moment of the wall clock in seconds.
+    init(startedAt: Double) { self.startedAt = startedAt }
 
     /// A line is told, at a moment of the wall clock in seconds.
     mutating func add(_ line: AlertLine, at seconds: Double) {
@@ -32,7 +36,7 @@ struct EventHistory {
         let lost = request.after < oldest ? oldest - 1 - request.after : 0
         let count = min(UInt64(max(0, request.limit)), last + 1 - first)
         let events = (first..<first + count).map { lines[place(of: $0)] }
-        return EventsReply(events: events, last: last, lost: lost)
+        return EventsReply(startedAt: startedAt, events: events, last: last, lost: lost)
     }
 
     private func place(of number: UInt64) -> Int { Int((number - 1) % UInt64(Self.capacity)) }

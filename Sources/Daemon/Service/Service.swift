@@ -66,7 +66,7 @@ package struct Service: ~Copyable {
     private let guardFiles: GuardWatcher
     private let manager: ServiceManager?
     private var limiter = LineLimiter()
-    private var history = EventHistory()
+    private var history = EventHistory(startedAt: WallClock.exactSeconds)
     private var facts: ServiceFacts
     private var nextPoll: UInt64
     private var watchdogAt: UInt64 = 0
