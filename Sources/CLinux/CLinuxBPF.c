@@ -94,7 +94,7 @@ int sluice_bpf_program_maps(int program, uint32_t *ids, uint32_t capacity) {
     return (int)(info.nr_map_ids < capacity ? info.nr_map_ids : capacity);
 }
 
-int sluice_bpf_map_name(int map, char *name) {
+int sluice_bpf_map_name(int map, char *name, uint32_t *value_size) {
     struct bpf_map_info info;
     memset(&info, 0, sizeof info);
     union bpf_attr attributes;
@@ -106,6 +106,7 @@ int sluice_bpf_map_name(int map, char *name) {
     if (result < 0) return (int)result;
     memcpy(name, info.name, BPF_OBJ_NAME_LEN);
     name[BPF_OBJ_NAME_LEN - 1] = '\0';
+    *value_size = info.value_size;
     return 0;
 }
 

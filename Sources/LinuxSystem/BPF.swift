@@ -73,7 +73,8 @@ public struct BPFArray: ~Copyable {
         self.valueSize = valueSize
     }
 
-    /// The array named `name` among those that the loaded program `programID` uses.
+    /// The array named `name` among those that the loaded program `programID` uses; ENOENT where
+    /// there is none, or its values have another size.
     public init(name: String, ofProgram programID: UInt32, valueSize: Int) throws(BPFError) {
         do throws(Errno) {
             let program = try OwnedDescriptor(sluice_bpf_program_by_id(programID))
@@ -83,7 +84,7 @@ public struct BPFArray: ~Copyable {
                 identifiers.withUnsafeMutableBufferPointer { buffer in
                     unsafe sluice_bpf_program_maps(program.number, buffer.baseAddress, capacity)
                 })
-            owned = try Self.find(name, among: identifiers.prefix(Int(count)))
+            owned = try Self.find(name, valueSize, among: identifiers.prefix(Int(count)))
         } catch {
             throw BPFError(
                 operation: "find BPF map \(name) of program \(programID)", code: error,
@@ -93,16 +94,22 @@ public struct BPFArray: ~Copyable {
     }
 
     private static func find(
-        _ name: String, among identifiers: ArraySlice<UInt32>
+        _ name: String, _ valueSize: Int, among identifiers: ArraySlice<UInt32>
     ) throws(Errno) -> OwnedDescriptor {
         for identifier in identifiers {
             let map = try OwnedDescriptor(sluice_bpf_map_by_id(identifier))
             var bytes = [UInt8](repeating: 0, count: 16)
+            var size: UInt32 = 0
             let result = unsafe bytes.withUnsafeMutableBytes { buffer in
                 unsafe sluice_bpf_map_name(
-                    map.number, buffer.baseAddress?.assumingMemoryBound(to: CChar.self))
+                    map.number, buffer.baseAddress?.assumingMemoryBound(to: CChar.self), &size)
             }
-            if result == 0, bytes.prefix(while: { $0 != 0 }).elementsEqual(name.utf8) { return map }
+            // The kernel writes as many bytes as its value has, whatever room there is.
+            if result == 0, Int(size) == valueSize,
+                bytes.prefix(while: { $0 != 0 }).elementsEqual(name.utf8)
+            {
+                return map
+            }
         }
         throw Errno.noSuchFileOrDirectory
     }

@@ -159,10 +159,10 @@ struct Execution {
             }
         case .buckets(let direction, let tcpPorts, _, let limits):
             let maps = try StepFailure.bpfed { () throws(BPFError) in try TokenBuckets(limits) }
-            let program = TokenBucketProgram(
-                FrameClassifier(direction: direction, tcpPorts: tcpPorts),
-                stateMap: maps.state.descriptor, limitsMap: maps.limits.descriptor)
-            let loaded = try StepFailure.bpfed { () throws(BPFError) in try program.load() }
+            let classifier = FrameClassifier(direction: direction, tcpPorts: tcpPorts)
+            let loaded = try StepFailure.bpfed { () throws(BPFError) in
+                try maps.program(classifier).load()
+            }
             // The kernel's filter takes a reference of its own; ours ends with this scope.
             let match = Match.extendedBPF(
                 descriptor: loaded.descriptor, name: tag.name(tcpPorts: tcpPorts))

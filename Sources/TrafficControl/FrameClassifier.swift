@@ -67,11 +67,15 @@ enum ClassifierInstruction: Hashable, Sendable {
 
 /// The classifier of one direction of one port.
 struct FrameClassifier: Sendable {
+    let direction: Mitigation.Direction
+    let tcpPorts: [UInt16]
     private(set) var instructions: [ClassifierInstruction] = []
     private var nextLocal = 0
 
     /// For frames of `direction`, with these ports as the VM's own servers.
     init(direction: Mitigation.Direction, tcpPorts: [UInt16]) {
+        self.direction = direction
+        self.tcpPorts = tcpPorts
         let tagged = makeLabel()
         emit(.load(.half, at: 12))
         emitNetworkLayer(at: 14, direction: direction, tcpPorts: tcpPorts, tagged: tagged)

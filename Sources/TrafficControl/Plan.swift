@@ -73,8 +73,9 @@ enum Plan {
             guard case .buckets(let direction, _, _, let limits) = filter.match, isHeld else {
                 continue
             }
-            switch observed.buckets[direction].flatMap({ try? $0.limits.read() }) {
-            // Maps that cannot be had are replaced, program and all.
+            let maps = observed.buckets[direction].flatMap { $0.isCurrent ? $0 : nil }
+            switch maps.flatMap({ try? $0.limits.read() }) {
+            // Maps that cannot be had, or are another version's, are replaced, program and all.
             case nil: puts.append(.putFilter(.port, filter))
             case limits.flatMap(\.words): break
             default: sets.append(.setBuckets(direction, limits))

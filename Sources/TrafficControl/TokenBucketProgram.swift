@@ -6,9 +6,15 @@
 // what the frame will be cut by. The limits stand in a map of their own, so that they change
 // without a refill; the clocks and counters stand in another, written by the program only.
 //
-// Each bucket is a clock that runs ahead of time ("theoretical arrival time", GCRA): a frame moves
-// it by its cost, and conforms while it is at most the burst ahead of now. Clocks only move by
-// atomic additions, so that queues on several processors cannot spend one token twice.
+// Each bucket is a clock that runs ahead of time ("theoretical arrival time", GCRA): units move it by
+// their cost, and conform while it is at most the burst ahead of now. Clocks only move by atomic
+// additions, so that queues on several processors cannot spend one token twice.
+//
+// What is taken from a clock is written to a lease: as many units may have passed, ever. Where a
+// bucket is not at its limit, some more than the frame needs are taken, and the next frames pass by
+// comparing what has passed with the lease: without the time and the clocks, which cost ten times
+// as much. Frames that two processors compare at once may pass beyond a lease; the next ones then
+// take that too.
 import LinuxSystem
 import Mitigation
 
@@ -17,12 +23,17 @@ enum TokenBucketLayout {
     /// Words of one lane's limits: packet cost (ns), packet burst (ns), byte cost (ns x 65536),
     /// byte burst (ns).
     static let limitWords = 4
-    /// Words of one lane's state: packet clock, byte clock, passed packets, passed bytes, dropped
-    /// packets, dropped bytes.
-    static let stateWords = 6
+    /// Words of one lane's state: passed packets, passed bytes, packet lease, byte lease, dropped
+    /// packets, dropped bytes, packet clock, byte clock.
+    static let stateWords = 8
     static let lanes = FrameLane.allCases.count
     static let limitsName = "sluice_limits"
-    static let stateName = "sluice_state"
+    /// `sluice_state` until its words were others: what has that name is replaced (Plan).
+    static let stateName = "sluice_leases"
+    /// Packets and bytes that are taken beyond a frame's own: few against the smallest bursts (64
+    /// and 70,000), since what is left of a lease passes at once after a pause or a change.
+    static let leasedPackets: Int32 = 32
+    static let leasedBytes: Int32 = 16_384
 }
 
 /// What one lane's buckets have counted; a GSO frame counts as its segments.
@@ -86,6 +97,28 @@ private enum Register {
     static let frame: UInt8 = 10
 }
 
+/// One of a lane's two buckets: where its words are.
+private struct Bucket {
+    /// Its units of the frame: the register, and where they are kept on the stack.
+    let register: UInt8
+    let saved: Int16
+    let passed: Int16
+    let lease: Int16
+    let clock: Int16
+    let cost: Int16
+    let burst: Int16
+    let leased: Int32
+    /// Bits behind the point of a unit's cost.
+    let scale: Int32
+
+    static let packets = Bucket(
+        register: Register.packets, saved: -8, passed: 0, lease: 16, clock: 48, cost: 0, burst: 8,
+        leased: TokenBucketLayout.leasedPackets, scale: 0)
+    static let bytes = Bucket(
+        register: Register.bytes, saved: -16, passed: 8, lease: 24, clock: 56, cost: 16, burst: 24,
+        leased: TokenBucketLayout.leasedBytes, scale: 16)
+}
+
 /// Builds the program. Codes: <linux/bpf.h>, <linux/bpf_common.h>; LD_ABS and LD_IND need the
 /// context in r6, give r0, and lose r1 to r5.
 struct TokenBucketProgram: BPFAssembly {
@@ -98,20 +131,22 @@ struct TokenBucketProgram: BPFAssembly {
     init(_ classifier: FrameClassifier, stateMap: Int32, limitsMap: Int32) {
         // r6 = context
         emit(0xbf, Register.context, Register.scratch1)
+        emitHead(LaneFastPath(classifier))
         // The index is set on every path that uses it; the verifier wants to see it.
         emit(0xb7, Register.index, immediate: 0)
         for instruction in classifier.instructions { emit(instruction) }
         let bucket = makeLabel()
+        // The lane of a flood is the last one: it needs no jump.
         for lane in FrameLane.allCases {
             place(.lane(lane))
             let stateOffset = lane.rawValue * TokenBucketLayout.stateWords * 8
             let limitsOffset = lane.rawValue * TokenBucketLayout.limitWords * 8
             emitMapValue(Register.state, map: stateMap, offset: stateOffset)
             emitMapValue(Register.limits, map: limitsMap, offset: limitsOffset)
-            emitJump(0x05, to: bucket)
+            if lane != FrameLane.allCases.last { emitJump(0x05, to: bucket) }
         }
         place(bucket)
-        emitBucket()
+        emitBuckets()
         for jump in jumps {
             let distance = (places[jump.to] ?? jump.at) - jump.at - 1
             instructions[jump.at].offset = Int16(distance)
@@ -136,6 +171,15 @@ struct TokenBucketProgram: BPFAssembly {
     ) {
         jumps.append((instructions.count, label))
         emit(code, destination, source, immediate: immediate)
+    }
+
+    private mutating func emitHead(_ head: LaneFastPath) {
+        let begin = instructions.count
+        let behind = makeLabel()
+        instructions += head.instructions
+        jumps += head.laneJumps.map { (begin + $0.at, .lane($0.to)) }
+        jumps += head.slowJumps.map { (begin + $0, behind) }
+        place(behind)
     }
 
     private mutating func emit(_ instruction: ClassifierInstruction) {
@@ -164,34 +208,43 @@ struct TokenBucketProgram: BPFAssembly {
     }
 
     /// r8: the lane's state, r9: its limits.
-    private mutating func emitBucket() {
-        emit(0x85, immediate: 5)  // r0 = bpf_ktime_get_ns()
-        emit(0xbf, Register.now, Register.result)
+    private mutating func emitBuckets() {
         emitSegments()
+        let passes = makeLabel()
+        let lacking = makeLabel()
         let dropped = makeLabel()
-        let droppedByBytes = makeLabel()
-        // Packets: r1 = cost.
-        emit(0x79, Register.scratch1, Register.limits, offset: 0)
-        emit(0x2f, Register.scratch1, Register.packets)
-        emit(0x7b, Register.frame, Register.scratch1, offset: -8)
-        emitClock(stateOffset: 0, burstOffset: 8, exceeded: dropped)
-        // Bytes: r1 = cost, scaled by 65536.
-        emit(0x79, Register.scratch1, Register.limits, offset: 16)
-        emit(0x2f, Register.scratch1, Register.bytes)
-        emit(0x77, Register.scratch1, immediate: 16)
-        emitClock(stateOffset: 8, burstOffset: 24, exceeded: droppedByBytes)
-        emitCount(at: 16)
+        for bucket in [Bucket.packets, .bytes] {
+            emit(0x79, Register.scratch4, Register.state, offset: bucket.passed)
+            emit(0x0f, Register.scratch4, bucket.register)
+            emit(0x79, Register.scratch5, Register.state, offset: bucket.lease)
+            emitJump(0x2d, Register.scratch4, Register.scratch5, to: lacking)
+        }
+        place(passes)
+        emitCount(at: Bucket.packets.passed)
         emit(0xb4, Register.result, immediate: -1)  // TC_ACT_UNSPEC
         emit(0x95)
-        // What bytes refuse gives its packets back.
-        place(droppedByBytes)
-        emit(0x79, Register.scratch1, Register.frame, offset: -8)
-        emit(0x87, Register.scratch1)
-        emit(0xdb, Register.state, Register.scratch1, offset: 0, immediate: 0)
+        place(lacking)
+        emit(0x7b, Register.frame, Register.packets, offset: Bucket.packets.saved)
+        emit(0x7b, Register.frame, Register.bytes, offset: Bucket.bytes.saved)
+        emit(0x85, immediate: 5)  // r0 = bpf_ktime_get_ns()
+        emit(0xbf, Register.now, Register.result)
+        // What bytes refuse has its packets: the lease keeps them for the next frame.
+        emitTake(.packets, exceeded: dropped)
+        emitTake(.bytes, exceeded: dropped)
+        emitRestore()
+        emitJump(0x05, to: passes)
         place(dropped)
+        emitRestore()
         emitCount(at: 32)
         emit(0xb4, Register.result, immediate: 2)  // TC_ACT_SHOT
         emit(0x95)
+    }
+
+    /// The frame's packets and bytes, as they were kept.
+    private mutating func emitRestore() {
+        for bucket in [Bucket.packets, .bytes] {
+            emit(0x79, bucket.register, Register.frame, offset: bucket.saved)
+        }
     }
 
     /// r2 = packets the frame will be cut into, r3 = their bytes with a header each.
@@ -212,28 +265,59 @@ struct TokenBucketProgram: BPFAssembly {
         place(single)
     }
 
-    /// Moves the clock at r8 + `stateOffset` by r1; where it is then more than the burst ahead of
-    /// now, moves it back and jumps.
-    private mutating func emitClock(stateOffset: Int16, burstOffset: Int16, exceeded: Label) {
+    /// Takes from the clock what the bucket's lease lacks for the frame, and a little more where
+    /// that conforms too; jumps where the frame does not. r1 to r5 are lost.
+    private mutating func emitTake(_ bucket: Bucket, exceeded: Label) {
+        let enough = makeLabel()
+        let taking = makeLabel()
+        let taken = makeLabel()
+        emit(0x79, Register.scratch1, Register.frame, offset: bucket.saved)
+        emit(0x79, Register.scratch4, Register.state, offset: bucket.passed)
+        emit(0x0f, Register.scratch1, Register.scratch4)
+        emit(0x79, Register.scratch4, Register.state, offset: bucket.lease)
+        emit(0x1f, Register.scratch1, Register.scratch4)
+        emitJump(0xd5, Register.scratch1, immediate: 0, to: enough)  // signed <=
+        emitLift(bucket)
+        emit(0x79, Register.scratch5, Register.limits, offset: bucket.burst)
+        emit(0x0f, Register.scratch5, Register.now)
+        // r2 = units, r3 = their cost
+        emit(0xbf, Register.packets, Register.scratch1)
+        emit(0x07, Register.packets, immediate: bucket.leased)
+        emitCost(bucket)
+        emit(0x0f, Register.result, Register.bytes)
+        emitJump(0xbd, Register.result, Register.scratch5, to: taking)  // <=
+        emit(0xbf, Register.packets, Register.scratch1)
+        emitCost(bucket)
+        place(taking)
+        emit(0xbf, Register.result, Register.bytes)
+        emit(0xdb, Register.state, Register.result, offset: bucket.clock, immediate: 0x01)
+        emit(0x0f, Register.result, Register.bytes)
+        emitJump(0xbd, Register.result, Register.scratch5, to: taken)  // <=
+        emit(0x87, Register.bytes)
+        emit(0xdb, Register.state, Register.bytes, offset: bucket.clock, immediate: 0)
+        emitJump(0x05, to: exceeded)
+        place(taken)
+        emit(0xdb, Register.state, Register.packets, offset: bucket.lease, immediate: 0)
+        place(enough)
+    }
+
+    /// r0 = the bucket's clock, which is lifted to now where it is idle (compare and exchange, 0xf1);
+    /// where another processor was first, it has done the same.
+    private mutating func emitLift(_ bucket: Bucket) {
         let lifted = makeLabel()
-        let conforms = makeLabel()
-        // An idle clock is lifted to now (compare and exchange, 0xf1); where another processor was
-        // first, it has done the same. Then it moves (fetch and add, 0x01).
-        emit(0x79, Register.result, Register.state, offset: stateOffset)
+        emit(0x79, Register.result, Register.state, offset: bucket.clock)
         emitJump(0x3d, Register.result, Register.now, to: lifted)
         emit(0xbf, Register.scratch4, Register.now)
-        emit(0xdb, Register.state, Register.scratch4, offset: stateOffset, immediate: 0xf1)
+        emit(0xdb, Register.state, Register.scratch4, offset: bucket.clock, immediate: 0xf1)
+        emit(0xbf, Register.result, Register.now)
         place(lifted)
-        emit(0xbf, Register.scratch5, Register.scratch1)
-        emit(0xdb, Register.state, Register.scratch5, offset: stateOffset, immediate: 0x01)
-        emit(0x0f, Register.scratch5, Register.scratch1)
-        emit(0x79, Register.scratch4, Register.limits, offset: burstOffset)
-        emit(0x0f, Register.scratch4, Register.now)
-        emitJump(0xbd, Register.scratch5, Register.scratch4, to: conforms)  // <=
-        emit(0x87, Register.scratch1)
-        emit(0xdb, Register.state, Register.scratch1, offset: stateOffset, immediate: 0)
-        emitJump(0x05, to: exceeded)
-        place(conforms)
+    }
+
+    /// r3 = what the units in r2 cost.
+    private mutating func emitCost(_ bucket: Bucket) {
+        emit(0x79, Register.bytes, Register.limits, offset: bucket.cost)
+        emit(0x2f, Register.bytes, Register.packets)
+        if bucket.scale > 0 { emit(0x77, Register.bytes, immediate: bucket.scale) }
     }
 
     /// Adds the frame to two counters of the state.

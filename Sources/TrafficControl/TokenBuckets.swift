@@ -6,9 +6,15 @@ import Mitigation
 /// Limits (written here, read by the program) and state (the other way).
 final class TokenBuckets {
     let limits: BPFArray
-    let state: BPFArray
+    private let state: State
     /// The program that reads them; nil until it is seen in the kernel.
     private var program: UInt32?
+
+    private enum State: ~Copyable {
+        case current(BPFArray)
+        /// Another version's program counts, in words that only that one knows.
+        case other(BPFError)
+    }
 
     private static let limitsSize = TokenBucketLayout.lanes * 8 * TokenBucketLayout.limitWords
     private static let stateSize = TokenBucketLayout.lanes * 8 * TokenBucketLayout.stateWords
@@ -16,7 +22,8 @@ final class TokenBuckets {
     /// New maps with these limits, in the order of `FrameLane`.
     init(_ lanes: [TokenBucketLimits]) throws(BPFError) {
         limits = try BPFArray(name: TokenBucketLayout.limitsName, valueSize: Self.limitsSize)
-        state = try BPFArray(name: TokenBucketLayout.stateName, valueSize: Self.stateSize)
+        state = .current(
+            try BPFArray(name: TokenBucketLayout.stateName, valueSize: Self.stateSize))
         try limits.write(lanes.flatMap(\.words))
     }
 
@@ -24,9 +31,33 @@ final class TokenBuckets {
     init(ofProgram identifier: UInt32) throws(BPFError) {
         limits = try BPFArray(
             name: TokenBucketLayout.limitsName, ofProgram: identifier, valueSize: Self.limitsSize)
-        state = try BPFArray(
-            name: TokenBucketLayout.stateName, ofProgram: identifier, valueSize: Self.stateSize)
+        do throws(BPFError) {
+            state = .current(
+                try BPFArray(
+                    name: TokenBucketLayout.stateName, ofProgram: identifier,
+                    valueSize: Self.stateSize))
+        } catch {
+            state = .other(error)
+        }
         program = identifier
+    }
+
+    /// Whether the program is of this version; another's limits can be read, but not kept.
+    var isCurrent: Bool {
+        switch state {
+        case .current: true
+        case .other: false
+        }
+    }
+
+    /// The program of a classifier that reads and writes them.
+    func program(_ classifier: FrameClassifier) throws(BPFError) -> TokenBucketProgram {
+        switch state {
+        case .current(let array):
+            TokenBucketProgram(
+                classifier, stateMap: array.descriptor, limitsMap: limits.descriptor)
+        case .other(let error): throw error
+        }
     }
 
     /// Whether these are the maps of the program `identifier`. New maps belong to the program with
@@ -39,11 +70,15 @@ final class TokenBuckets {
 
     /// What each lane has counted, in the order of `FrameLane`.
     func counters() throws(BPFError) -> [TokenBucketCounters] {
-        let words = try state.read()
+        let words =
+            switch state {
+            case .current(let array): try array.read()
+            case .other(let error): throw error
+            }
         return (0..<TokenBucketLayout.lanes).map { lane in
             let base = lane * TokenBucketLayout.stateWords
             return TokenBucketCounters(
-                passed: DeliveredCounters(packets: words[base + 2], bytes: words[base + 3]),
+                passed: DeliveredCounters(packets: words[base], bytes: words[base + 1]),
                 dropped: DeliveredCounters(packets: words[base + 4], bytes: words[base + 5]))
         }
     }

@@ -103,6 +103,48 @@ private func ports(_ source: UInt16, _ destination: UInt16) -> [UInt8] {
         #expect(lanes(Self.to, ethernet(0x86dd, version6(58, [134] + own))) == [.neighbour])
     }
 
+    /// Guards against: a frame whose lane the head of the eBPF policer sees another way than the
+    /// classifier behind it, or that it reads where there is nothing.
+    @Test func theHeadAgreesWithTheClassifier() {
+        var generator = SystemRandomNumberGenerator()
+        let ports: [UInt16] = [22, 67, 68, 546, 547, 3389, 40_000]
+        var decided = 0
+        for _ in 0..<20_000 {
+            func port() -> UInt16 { ports.randomElement(using: &generator) ?? 0 }
+            let payload = TrafficControlTests.ports(port(), port())
+            let proto: UInt8 = [6, 6, 17, 17, 1, 58].randomElement(using: &generator) ?? 0
+            var frame =
+                Bool.random(using: &generator)
+                ? ethernet(0x0800, version4(proto, payload))
+                : ethernet(0x86dd, version6(proto, payload))
+            for _ in 0..<Int.random(in: 0...2, using: &generator) {
+                let values: [UInt8] = [0, 1, 8, 6, 17, 22, 0x1f, 0x20, 0x45, 0x46, 0x81, .max]
+                frame[Int.random(in: 12..<frame.count, using: &generator)] =
+                    values.randomElement(using: &generator) ?? 0
+            }
+            if Int.random(in: 0..<4, using: &generator) == 0 {
+                frame = Array(frame.prefix(Int.random(in: 14...60, using: &generator)))
+            }
+            // Headers may lie in several pieces.
+            let linear =
+                Bool.random(using: &generator)
+                ? frame.count : Int.random(in: 0...frame.count, using: &generator)
+            for classifier in [Self.from, Self.to] {
+                let head = LaneFastPath(classifier)
+                guard let exit = DirectInterpreter.run(head, frame, linear: linear) else {
+                    Issue.record("no end: \(frame)")
+                    continue
+                }
+                guard let lane = head.laneJumps.first(where: { $0.at == exit })?.to else {
+                    continue
+                }
+                decided += 1
+                #expect(lanes(classifier, frame) == [lane], "\(frame)")
+            }
+        }
+        #expect(decided > 5_000)
+    }
+
     /// Guards against: a jump that does not fit into classic BPF's eight bits.
     @Test func sixteenPortsFit() {
         let classifier = FrameClassifier(direction: .from, tcpPorts: (1...16).map { UInt16($0) })

@@ -78,6 +78,39 @@ private let policers: [Policer] = {
         }
     }
 
+    /// Guards against: processors that spend one token twice, and frames that are counted by none.
+    @Test(.needs(.ifb, .tbf, .clsact, .bpf)) func processorsShareTheBuckets() async throws {
+        try await Namespace.run {
+            var scene = try Scene(.bpf)
+            // Far below what comes, and far above it.
+            for rate: UInt64 in [5_000, 50_000_000] {
+                // The bytes are not what limits.
+                let limit = Limit(cap: cap(rate, bytes: 2_500))
+                let limits = Limits(
+                    rung: .police, incident: 1, from: limit, to: nil, lane: Policy().lane)
+                let begin = Moment.now
+                try scene.control.apply(limits, to: scene.port)
+                let before = try scene.control.measure(scene.port) { _ in nil }
+                let floods = try (0..<4).map { _ in
+                    try scene.vm.flood(
+                        Flood(
+                            to: Host.outside, packetsPerSecond: 5_000_000, duration: .seconds(60),
+                            count: 20_000))
+                }
+                let sent = floods.reduce(0) { $0 + $1.finish() }
+                let after = try scene.control.measure(scene.port) { _ in nil }
+                let seconds = (Moment.now - begin).inSeconds
+                let passed = (after.from?.packets ?? 0) - (before.from?.packets ?? 0)
+                let seen = (after.fromSeen?.packets ?? 0) - (before.fromSeen?.packets ?? 0)
+                #expect(sent == 80_000 && Int(seen) == sent)
+                let allowed = min(Double(sent), Double(rate / 10) + Double(rate) * seconds)
+                report("\(passed) of \(sent) passed in \(seconds) s, at most \(allowed) may")
+                #expect(Double(passed) <= allowed + 1)
+                #expect(Double(passed) >= min(allowed, Double(rate / 10)))
+            }
+        }
+    }
+
     /// Guards against: an instant without limits while one rung follows another or the same is
     /// applied again, and bursts that a rewrite hands out anew.
     @Test(.needs(.ifb, .tbf, .clsact), arguments: policers)

@@ -2,7 +2,9 @@
 // what it does not, and never leaves a redirect that leads nowhere.
 import Lab
 import LabTesting
+import LinuxSystem
 import Mitigation
+import Netlink
 import Testing
 
 @testable import TrafficControl
@@ -83,6 +85,56 @@ import Testing
                 let left = try Snapshot.settledDifference(from: remains.before)
                 #expect(left == [])
             }
+        }
+    }
+
+    /// Guards against: an eBPF policer of another version, whose words a later daemon misreads, or
+    /// with which it lets go of the port's limits.
+    @Test(.needs(.ifb, .tbf, .clsact, .bpf)) func anotherVersionsBucketsAreReplaced() async throws {
+        try await Namespace.run {
+            let remains = try Remains([])
+            let port = remains.port
+            let settings = TrafficControlSettings(policer: .bpf)
+            var control = try KernelTrafficControl.open(settings)
+            let police = try #require(Self.police.from)
+            let lanes = [Self.lane.management, Self.lane.neighbour, police.cap]
+                .map { TokenBucketLimits($0) }
+            let limits = try BPFArray(
+                name: "sluice_limits", valueSize: lanes.count * lanes[0].words.count * 8)
+            try limits.write(lanes.flatMap(\.words))
+            // The name it had when its words were others.
+            let state = try BPFArray(name: "sluice_state", valueSize: 1_024)
+            let program = try TokenBucketProgram(
+                FrameClassifier(direction: .from, tcpPorts: Self.lane.tcpPorts),
+                stateMap: state.descriptor, limitsMap: limits.descriptor
+            ).load()
+            let tag = Tag(index: port.index, incident: 9, rung: .police, ownsHook: true)
+            try control.socket.add(
+                .clsact, to: port.index, parent: .ingress, handle: .ingressQdisc)
+            try control.socket.put(
+                Filter(
+                    parent: .clsactIngress, preference: FrameLane.management.preference,
+                    handle: Ownership.filterHandle,
+                    match: .extendedBPF(
+                        descriptor: program.descriptor,
+                        name: tag.name(tcpPorts: Self.lane.tcpPorts)), actions: []),
+                on: port.index)
+            let former = try control.socket.filters(of: port.index, parent: .clsactIngress)
+                .compactMap(\.bpfProgramID)
+            #expect(former.count == 1)
+
+            let survey = try control.survey([port], lane: Self.lane, except: [])
+            let found = try #require(survey.found.first)
+            #expect(found.limits.rung == .police && found.limits.from == police)
+            #expect(throws: TrafficControlError.self) { try control.measure(port) { _ in nil } }
+            try control.apply(found.limits, to: port)
+            let programs = try control.socket.filters(of: port.index, parent: .clsactIngress)
+                .compactMap(\.bpfProgramID)
+            #expect(programs.count == 1 && programs != former)
+            #expect(try remains.reaches())
+            #expect(try (control.measure(port) { _ in nil }.from?.packets ?? 0) > 0)
+            try control.apply(nil, to: port)
+            #expect(try Snapshot.settledDifference(from: remains.before) == [])
         }
     }
 

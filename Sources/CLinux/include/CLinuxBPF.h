@@ -23,8 +23,8 @@ int sluice_bpf_write(int map, uint32_t key, const void *value);
 int sluice_bpf_program_by_id(uint32_t id);
 int sluice_bpf_program_maps(int program, uint32_t *ids, uint32_t capacity);
 int sluice_bpf_map_by_id(uint32_t id);
-// A map's name, at most 16 bytes with its NUL.
-int sluice_bpf_map_name(int map, char *name);
+// A map's name, at most 16 bytes with its NUL, and the bytes of one value.
+int sluice_bpf_map_name(int map, char *name, uint32_t *value_size);
 
 // Offsets in struct __sk_buff.
 int sluice_skb_offset_length(void);

@@ -1,23 +1,14 @@
 // The head of an eBPF guard: what nearly every honest frame is (untagged, TCP or UDP from the
-// port's first Ethernet address, unfragmented, no options) passes at once, read straight from the
-// frame's memory.
+// port's first Ethernet address, unfragmented, no options) passes at once (DirectReads).
 //
-// Each load of the program behind it is a call into the kernel, which costs several nanoseconds,
-// more where returns are made safe (SRSO). Invariant: what passes here would pass there; all else
-// goes there.
+// Invariant: what passes here would pass in the program behind it; all else goes there.
 import LinuxSystem
 
-private enum Register {
-    static let data: UInt8 = 2
-    static let value: UInt8 = 4
-    static let other: UInt8 = 5
-    static let context: UInt8 = 6
-}
+private typealias Register = DirectRegister
 
-struct GuardFastPath: BPFAssembly {
+struct GuardFastPath: DirectReads {
     var instructions: [BPFInstruction] = []
-    /// The jumps to the program behind it.
-    private(set) var slowJumps: [Int] = []
+    var slowJumps: [Int] = []
     /// The jumps to where a frame passes.
     private(set) var passJumps: [Int] = []
     private let policy: GuardPolicy
@@ -30,7 +21,7 @@ struct GuardFastPath: BPFAssembly {
         self.policy = policy
         // A management leg carries little, and only answers.
         guard policy.networks == nil else { return }
-        emit(0x61, Register.data, Register.context, offset: SocketBufferField.data)
+        emitData()
         emitRoom(42)
         emitSourceMAC()
         emitLoad(.half, 12)
@@ -43,8 +34,6 @@ struct GuardFastPath: BPFAssembly {
 
     private mutating func emitSourceMAC() {
         guard let mac = policy.macs.first else { return }
-        // A word two bytes behind a multiple of four (NET_IP_ALIGN): elsewhere the verifiers of
-        // kernels without unaligned access refuse it.
         emitLoad(.word, 6)
         slow(0x56, immediate: Self.word(UInt32(mac.number >> 16)))
         emitLoad(.half, 10)
@@ -131,49 +120,11 @@ struct GuardFastPath: BPFAssembly {
 
     // MARK: Instructions
 
-    /// Goes on where the frame's first `count` bytes lie in one piece.
-    private mutating func emitRoom(_ count: Int32) {
-        emit(0xbf, Register.value, Register.data)
-        emit(0x07, Register.value, immediate: count)
-        emit(0x61, Register.other, Register.context, offset: SocketBufferField.dataEnd)
-        slowJumps.append(instructions.count)
-        emit(0x2d, Register.value, Register.other)
-    }
-
-    private mutating func emitLoad(_ width: GuardInstruction.Width, _ offset: Int16) {
-        let code: UInt8 =
-            switch width {
-            case .byte: 0x71
-            case .half: 0x69
-            case .word: 0x61
-            }
-        emit(code, Register.value, Register.data, offset: offset)
-    }
-
     private mutating func emitMask(_ mask: UInt32) {
         emit(0x54, Register.value, immediate: Self.word(mask))
-    }
-
-    private mutating func jump(
-        _ code: UInt8, source: UInt8 = 0, immediate: Int32 = 0
-    ) -> Int {
-        emit(code, code == 0x05 ? 0 : Register.value, source, immediate: immediate)
-        return instructions.count - 1
-    }
-
-    private mutating func slow(_ code: UInt8, source: UInt8 = 0, immediate: Int32 = 0) {
-        slowJumps.append(jump(code, source: source, immediate: immediate))
     }
 
     private mutating func pass(_ code: UInt8, immediate: Int32 = 0) {
         passJumps.append(jump(code, immediate: immediate))
     }
-
-    private mutating func land(_ jump: Int) {
-        instructions[jump].offset = Int16(instructions.count - jump - 1)
-    }
-
-    /// A number as it is loaded from a frame in network order.
-    private static func half(_ value: UInt16) -> Int32 { Int32(value.bigEndian) }
-    private static func word(_ value: UInt32) -> Int32 { Int32(bitPattern: value.bigEndian) }
 }
