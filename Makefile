@@ -19,7 +19,7 @@ FUZZ_SECONDS := 60
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help deps build install uninstall deb test histories fuzz soak asan demo lint clean
+.PHONY: help deps build install uninstall deb test histories fuzz soak asan tsan demo lint clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -102,6 +102,12 @@ asan: deps ## Run the pure tests under the address sanitizer
 	swift build -c release --build-tests --sanitize=address --scratch-path .build-asan
 	SLUICE_HISTORIES=$${SLUICE_HISTORIES:-2000} SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=detect_leaks=0 \
 		.build-asan/release/sluicePackageTests.xctest --testing-library swift-testing \
+		--skip '^(KernelTests|NetlinkTests|TrafficControlTests)\.'
+
+tsan: deps ## Run the pure tests under the thread sanitizer
+	swift build -c release --build-tests --sanitize=thread --scratch-path .build-tsan
+	SLUICE_HISTORIES=$${SLUICE_HISTORIES:-200} SWIFT_BACKTRACE=enable=no TSAN_OPTIONS=exitcode=66 \
+		.build-tsan/release/sluicePackageTests.xctest --testing-library swift-testing \
 		--skip '^(KernelTests|NetlinkTests|TrafficControlTests)\.'
 
 demo: build ## Show a flood and what becomes of it, live, in a sandbox, in under two minutes

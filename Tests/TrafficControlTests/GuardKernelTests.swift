@@ -427,9 +427,17 @@ struct GuardScene: ~Copyable {
             let isVirtual = Program.environment("SLUICE_KERNEL") == "uml"
             let hasBPF = KernelParts.current.lacking([.bpf]).isEmpty
             let kinds = PortKind.allCases.filter { $0 != .idle || hasBPF }
+            var bounds: [(PortKind, to: PortKind, atLeast: Double)] = [(.both, .policed, 0.9)]
+            if isVirtual {
+                bounds.append((.both, .bare, 0.9))
+            } else if enforcer == .bpf {
+                bounds.append((.both, .idle, 0.92))
+            }
             var costs = PortCosts()
-            // The first round warms up.
-            for round in 0...(isVirtual ? 40 : 100) {
+            var doubt = Double.infinity
+            let rounds = isVirtual ? 40 : 100
+            // The first round warms up; as long as the machine is busy with other things, there are more.
+            for round in 0...rounds * 3 where round <= rounds || doubt > 0.05 {
                 var nanoseconds: [PortKind: Double] = [:]
                 for kind in PortCosts.order(kinds, round: round) {
                     try scene.control.apply(
@@ -442,15 +450,14 @@ struct GuardScene: ~Copyable {
                     if kind == .idle { try scene.removeHook() }
                 }
                 if round > 0 { costs.add(nanoseconds) }
+                doubt = bounds.map { costs.doubt($0.0, to: $0.to) }.max() ?? .infinity
             }
             report("\(enforcer.rawValue), \(costs)")
             // A measurement that cannot tell proves nothing.
-            #expect(costs.doubt(.both, to: .policed) < 0.1)
-            #expect(costs.ratio(.both, to: .policed) >= 0.9)
-            if isVirtual {
-                #expect(costs.ratio(.both, to: .bare) >= 0.9)
-            } else if enforcer == .bpf {
-                #expect(costs.ratio(.both, to: .idle) >= 0.92)
+            #expect(doubt < 0.1)
+            for (kind, other, least) in bounds {
+                let (ratio, doubt) = (costs.ratio(kind, to: other), costs.doubt(kind, to: other))
+                #expect(ratio + doubt >= least, "\(kind) / \(other)")
             }
         }
     }
