@@ -6,7 +6,7 @@ import Testing
 
 @Suite(.serialized) struct ExplainTests {
     /// Guards against: a limited port that is not explained, an event that is not kept, an act without
-    /// its actor, and metrics that know nothing of the port.
+    /// its actor, metrics that know nothing of the port, and answers that are not as described.
     @Test(.needs(.ifb, .tbf, .clsact)) func aFloodIsExplained() async throws {
         try await Namespace.run {
             let stage = try Stage(police: 3_600, shape: 3_600)
@@ -45,6 +45,17 @@ import Testing
             #expect(metrics.contains("sluice_mitigated_ports{rung=\"police\"} 1\n"))
             #expect(metrics.contains("sluice_port_rung{port=\"\(rogue.name)\",class=\"vm\""))
             #expect(metrics.hasSuffix("# EOF\n"))
+
+            let api = try OpenAPI()
+            for operation in api.operations where operation.hasPrefix("GET ") {
+                guard operation != "GET /v1/metrics" else { continue }
+                let path = String(operation.dropFirst(4)).replacing("{name}", with: rogue.name)
+                let answer = try stage.daemon.request("GET", path)
+                #expect(try api.violations(of: answer, to: operation) == [], "\(operation)")
+            }
+            let released = try stage.daemon.request(
+                "POST", "/v1/release", body: #"{"port": "vm-9-1"}"#)
+            #expect(try api.violations(of: released, to: "POST /v1/release") == [])
 
             _ = try ask("release", rogue.name)
             let acts = try ask("events", "--port", rogue.name)
