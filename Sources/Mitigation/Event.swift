@@ -87,7 +87,7 @@ public struct Event: Hashable, Sendable {
     }
 
     /// What the breaker stands on.
-    public enum BreakerCause: String, Hashable, Sendable {
+    public enum BreakerCause: String, Hashable, CaseIterable, Sendable {
         /// Too many ports are mitigated at once.
         case share
         /// Too many shutdowns within an hour.

@@ -149,21 +149,23 @@ extension ActionRecord {
     private mutating func readGeneric(_ options: RawSpan) {
         var action = self
         options.forEachAttribute { type, value in
-            guard type == TCA_GACT_PARMS, let parameters = value.load(tc_gact.self) else { return }
-            action.index = parameters.index
-            action.verdictCode = parameters.action
+            if type == TCA_GACT_PARMS { action.readGeneral(value) }
         }
         self = action
+    }
+
+    /// `tc_gen`, which is all that tc_gact, tc_ct and tc_act_bpf hold (<linux/pkt_cls.h>).
+    private mutating func readGeneral(_ value: RawSpan) {
+        guard let parameters = value.load(tc_gact.self) else { return }
+        index = parameters.index
+        verdictCode = parameters.action
     }
 
     private mutating func readConnection(_ options: RawSpan) {
         var action = self
         options.forEachAttribute { type, value in
             switch type {
-            case TCA_CT_PARMS:
-                guard let parameters = value.load(tc_ct.self) else { return }
-                action.index = parameters.index
-                action.verdictCode = parameters.action
+            case TCA_CT_PARMS: action.readGeneral(value)
             case TCA_CT_ACTION:
                 let flags = value.load(UInt16.self).map(Int32.init) ?? 0
                 action.commits = flags & TCA_CT_ACT_COMMIT != 0
@@ -177,10 +179,7 @@ extension ActionRecord {
         var action = self
         options.forEachAttribute { type, value in
             switch type {
-            case TCA_ACT_BPF_PARMS:
-                guard let parameters = value.load(tc_act_bpf.self) else { return }
-                action.index = parameters.index
-                action.verdictCode = parameters.action
+            case TCA_ACT_BPF_PARMS: action.readGeneral(value)
             case TCA_ACT_BPF_OPS: action.classicBPF = ClassicInstruction.decode(value)
             default: break
             }

@@ -117,11 +117,7 @@ enum KernelProbe {
             handle: Ownership.guardHandle(of: .other),
             match: .classicBPF(ClassicCode.everything),
             actions: [action])
-        return trying { () throws(NetlinkError) in
-            try socket.add(.clsact, to: index, parent: .ingress, handle: .ingressQdisc)
-            defer {
-                try? socket.deleteQdisc(of: index, parent: .ingress, handle: .ingressQdisc)
-            }
+        return trying(onClsactOf: index, &socket) { socket throws(NetlinkError) in
             try socket.put(filter, on: index)
             return nil
         }
@@ -136,11 +132,7 @@ enum KernelProbe {
             parent: .clsactIngress, preference: Ownership.unansweringPreference,
             handle: Ownership.unansweringHandle, match: .connection(WantedGuard.unanswering),
             actions: [.generic(.drop, cookie: probeCookie(index))])
-        return trying { () throws(NetlinkError) in
-            try socket.add(.clsact, to: index, parent: .ingress, handle: .ingressQdisc)
-            defer {
-                try? socket.deleteQdisc(of: index, parent: .ingress, handle: .ingressQdisc)
-            }
+        return trying(onClsactOf: index, &socket) { socket throws(NetlinkError) in
             try socket.put(remember, on: index)
             try socket.put(refuse, on: index)
             let records = try socket.filters(of: index, parent: .clsactIngress)
@@ -173,6 +165,19 @@ enum KernelProbe {
             return nil
         } catch {
             return error.told.description
+        }
+    }
+
+    private static func trying(
+        onClsactOf index: Int32, _ socket: inout RouteSocket,
+        _ body: (inout RouteSocket) throws(NetlinkError) -> String?
+    ) -> String? {
+        trying { () throws(NetlinkError) in
+            try socket.add(.clsact, to: index, parent: .ingress, handle: .ingressQdisc)
+            defer {
+                try? socket.deleteQdisc(of: index, parent: .ingress, handle: .ingressQdisc)
+            }
+            return try body(&socket)
         }
     }
 

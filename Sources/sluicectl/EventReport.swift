@@ -101,10 +101,10 @@ enum ExplanationReport {
 
     private static func loads(_ port: PortStatus) -> [(String, String)] {
         let sides = [
-            ("from", "from", port.offered.from, port.delivered?.from, port.cap?.from),
-            ("to", "to", port.offered.to, port.delivered?.to, port.cap?.to),
+            ("from", port.offered.from, port.delivered?.from, port.cap?.from),
+            ("to", port.offered.to, port.delivered?.to, port.cap?.to),
         ]
-        return sides.compactMap { label, _, offered, delivered, cap in
+        return sides.compactMap { label, offered, delivered, cap in
             guard let offered else { return nil }
             var text = "\(StatusReport.load(offered)) offered"
             if let delivered { text += ", \(StatusReport.load(delivered)) delivered" }

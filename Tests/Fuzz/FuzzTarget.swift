@@ -70,4 +70,12 @@ struct FuzzInput {
 
     /// All that is left.
     var remainder: [UInt8] { Array(rest) }
+
+    /// The first byte says whether the rest is a file, or edits of one of `count` that are whole.
+    mutating func file(
+        orOneOf count: Int, edited: (Int, [UInt8]) throws -> [UInt8]
+    ) rethrows -> [UInt8] {
+        let mode = byte()
+        return mode.isMultiple(of: 2) ? remainder : try edited(Int(mode / 2) % count, remainder)
+    }
 }

@@ -22,11 +22,9 @@ extension FuzzTarget {
         }, rounds: 2_000,
         read: { bytes in
             var input = FuzzInput(bytes)
-            let mode = input.byte()
-            let bytes =
-                mode.isMultiple(of: 2)
-                ? input.remainder
-                : GuardSeeds.edited(Int(mode / 2) % GuardSeeds.files.count, by: input.remainder)
+            let bytes = input.file(orOneOf: GuardSeeds.files.count) {
+                GuardSeeds.edited($0, by: $1)
+            }
             switch read(bytes) {
             case .success(let guards):
                 try promise(try read(bytes).get() == guards, "the same text is read in two ways")

@@ -19,12 +19,9 @@ extension FuzzTarget {
         rounds: 1_500,
         read: { bytes in
             var input = FuzzInput(bytes)
-            let mode = input.byte()
-            let bytes =
-                mode.isMultiple(of: 2)
-                ? input.remainder
-                : edited(
-                    try JournalSeeds.documents[Int(mode / 2) % 3].bytes(), by: input.remainder)
+            let bytes = try input.file(orOneOf: 3) {
+                edited(try JournalSeeds.documents[$0].bytes(), by: $1)
+            }
             let document: JournalDocument
             do throws(JournalError) {
                 document = try JournalDocument(bytes: bytes)

@@ -24,6 +24,17 @@ import Testing
         }
     }
 
+    /// The daemon dies between a hook of ours and its first filter.
+    private static func leaveAnEmptyHook(_ history: History) {
+        let world = history.world
+        run(history) {
+            // The next call but one: the journal announces it first.
+            world.death = (world.calls + 2, .half)
+            return !world.leftovers.isEmpty
+        }
+        #expect(world.leftovers.count == 1)
+    }
+
     /// Guards against: the first limits of a port set without an answer, a rename out of every class
     /// before they are asked for again, and limits that stay for ever on a port that nobody watches.
     @Test func aRenameAfterALostAnswer() {
@@ -50,12 +61,7 @@ import Testing
     @Test func aRefusalAfterADeath() {
         let history = Self.history()
         let world = history.world
-        Self.run(history) {
-            // The next call but one: the journal announces it first.
-            world.death = (world.calls + 2, .half)
-            return !world.leftovers.isEmpty
-        }
-        #expect(world.leftovers.count == 1)
+        Self.leaveAnEmptyHook(history)
         world.death = nil
         for tap in world.taps.values { tap.vm.isDone = true }
         world.script = [.refused]
@@ -72,11 +78,7 @@ import Testing
     @Test func aRenameBetweenTwoDeaths() {
         let history = Self.history()
         let world = history.world
-        Self.run(history) {
-            world.death = (world.calls + 2, .half)
-            return !world.leftovers.isEmpty
-        }
-        #expect(world.leftovers.count == 1)
+        Self.leaveAnEmptyHook(history)
         for tap in world.taps.values {
             tap.link.name = Array("tap1".utf8)
             tap.vm.isDone = true

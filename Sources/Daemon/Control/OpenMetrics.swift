@@ -3,6 +3,8 @@
 // Invariants: a host of ten thousand healthy ports gives as many lines as one of ten: what is told of
 // single ports is told of those with limits and of the ten that send most; label values are escaped.
 internal import ControlAPI
+internal import Mitigation
+internal import TrafficControl
 
 /// Writes metrics.
 struct OpenMetrics {
@@ -10,7 +12,7 @@ struct OpenMetrics {
     static let mediaType = "application/openmetrics-text; version=1.0.0; charset=utf-8"
     /// Of how many healthy ports something is told.
     private static let top = 10
-    private static let rungs = ["police", "shape", "tighten", "shutdown"]
+    private static let rungs = Rung.allCases.filter { $0 > .normal }.map(\.description)
 
     private var text = ""
 
@@ -44,14 +46,14 @@ struct OpenMetrics {
         begin("sluice_kernel_lacks", "gauge", "Parts that the kernel lacks, made up for.")
         add("sluice_kernel_lacks", [], Double(status.kernelNotes.count))
         begin("sluice_breaker_open", "gauge", "1 while nothing climbs any further.")
-        for cause in ["share", "shutdowns"] {
+        for cause in Event.BreakerCause.allCases.map(\.rawValue) {
             add("sluice_breaker_open", [("cause", cause)], status.breaker == cause ? 1 : 0)
         }
     }
 
     private mutating func addHost(_ ports: [PortStatus]) {
         begin("sluice_ports", "gauge", "Watched ports.")
-        for name in ["vm", "router", "vtep", "backend"] {
+        for name in PortClass.allCases.map(\.rawValue) {
             add("sluice_ports", [("class", name)], count(ports) { $0.portClass == name })
         }
         begin("sluice_mitigated_ports", "gauge", "Ports on a rung; in observe mode, that would be.")
@@ -65,7 +67,7 @@ struct OpenMetrics {
             "sluice_troubled_ports", [],
             count(ports) { $0.problem != nil || $0.guards?.problem != nil })
         begin("sluice_guarded_ports", "gauge", "Ports with guards in force, by mode.")
-        for mode in ["enforce", "monitor"] {
+        for mode in Guards.Mode.allCases.map(\.rawValue) {
             add(
                 "sluice_guarded_ports", [("mode", mode)],
                 count(ports) { $0.guards?.mode == mode && $0.guards?.inForce == true })

@@ -279,15 +279,11 @@ package struct Service: ~Copyable {
         for (request, reply) in letters {
             switch request {
             case .health: reply(.healthy)
-            case .status:
+            case .status, .metrics:
                 // One snapshot serves all who ask at once.
                 let answer = status ?? turn.status(facts, now: now)
                 status = answer
-                reply(.status(answer))
-            case .metrics:
-                let answer = status ?? turn.status(facts, now: now)
-                status = answer
-                reply(.metrics(answer))
+                reply(request == .metrics ? .metrics(answer) : .status(answer))
             case .port(let name):
                 let port = turn.portStatus(named: name, now: now)
                 reply(port.map { .port($0) } ?? .unwatched(name))

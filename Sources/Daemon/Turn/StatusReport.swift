@@ -49,16 +49,12 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
 
     /// One port by its escaped name; nil where none is watched.
     package func portStatus(named name: String, now: Instant) -> PortStatus? {
-        guard let wanted = PortName(escaped: name) else { return nil }
-        return table.watched.first { $0.value.port.name == wanted }
-            .map { portStatus($0.key, now: now) }
+        slot(named: name).map { portStatus($0, now: now) }
     }
 
     /// Why a port is where it is, by its escaped name; nil where none is watched.
     package func explanation(of name: String, now: Instant) -> Explanation? {
-        guard let wanted = PortName(escaped: name),
-            let slot = table.watched.first(where: { $0.value.port.name == wanted })?.key
-        else { return nil }
+        guard let slot = slot(named: name) else { return nil }
         let view = engine.view(slot)
         return Explanation(
             port: portStatus(slot, now: now), mode: view.mode.rawValue,
@@ -67,6 +63,11 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             calmSeconds: seconds(view.calm), calmNeededSeconds: seconds(view.calmNeeded),
             pending: view.pending?.description, up: view.climb.map { StepStatus($0, now: now) },
             down: view.descent.map { StepStatus($0, now: now) })
+    }
+
+    private func slot(named name: String) -> Engine.Slot? {
+        guard let wanted = PortName(escaped: name) else { return nil }
+        return table.watched.first { $0.value.port.name == wanted }?.key
     }
 
     private func portStatus(_ slot: Engine.Slot, now: Instant) -> PortStatus {

@@ -28,11 +28,12 @@ extension WantedGuard {
     ) -> [WantedGuard] {
         var policy = policy
         policy.mostTags = 0
-        let flow = GuardFlow(GuardProgram(policy))
+        let program = GuardProgram(policy)
+        let flow = GuardFlow(program)
         let passing = GuardFlow(
             [
                 .load(.half, at: 12), .branch(.notEqual(EtherType.version4), .refuse(.other)),
-            ] + GuardProgram(policy).instructions)
+            ] + program.instructions)
         var remember = WantedGuard(
             handle: Ownership.rememberHandle,
             match: .remember(Self.opening(policy).classicProgramOfPassing()), mode: mode)
