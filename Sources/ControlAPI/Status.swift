@@ -136,10 +136,12 @@ public struct PortStatus: Codable, Hashable, Sendable {
     public var limitedFor: [String]
     /// What it may never send; nil where nothing is said.
     public var guards: GuardStatus?
+    /// What an operator said of it; nil: the rules decide.
+    public var order: OrderStatus?
 
     enum CodingKeys: String, CodingKey {
         case name, index, netid, rung, incident, offered, delivered, lane, cap, enforcement, problem
-        case advisories, path, companion, pattern, guards
+        case advisories, path, companion, pattern, guards, order
         case limitedFor = "limited_for"
         case portClass = "class"
         case onRungSeconds = "on_rung_seconds"
@@ -155,7 +157,7 @@ public struct PortStatus: Codable, Hashable, Sendable {
         delivered: Loads?, lane: Loads?, cap: Loads?, delayMilliseconds: Double?,
         enforcement: String?, problem: String?, advisories: [String] = [],
         path: [PathLeg]? = nil, companion: String? = nil, limitedFor: [String] = [],
-        guards: GuardStatus? = nil
+        guards: GuardStatus? = nil, order: OrderStatus? = nil
     ) {
         self.name = name
         self.index = index
@@ -178,6 +180,7 @@ public struct PortStatus: Codable, Hashable, Sendable {
         self.companion = companion
         self.limitedFor = limitedFor
         self.guards = guards
+        self.order = order
     }
 }
 
@@ -209,11 +212,13 @@ public struct Status: Codable, Hashable, Sendable {
     public var mitigated: Int
     /// What the breaker stands on (`share`, `shutdowns`); nil while it is closed.
     public var breaker: String?
+    /// Whether decisions are carried out, by class.
+    public var classes: [ClassMode]
     /// All watched ports, by interface index.
     public var ports: [PortStatus]
 
     enum CodingKeys: String, CodingKey {
-        case version, pid, mode, kernel, polls, mitigated, breaker, ports
+        case version, pid, mode, kernel, polls, mitigated, breaker, classes, ports
         case uptimeSeconds = "uptime_seconds"
         case kernelNotes = "kernel_notes"
         case pollMilliseconds = "poll_milliseconds"
@@ -227,7 +232,7 @@ public struct Status: Codable, Hashable, Sendable {
         version: String, pid: Int32, mode: String, uptimeSeconds: Double, kernel: String,
         kernelNotes: [String], polls: UInt64, pollMilliseconds: Double, latePolls: UInt64,
         worstLatenessMicroseconds: UInt64 = 0, meanLatenessMicroseconds: UInt64 = 0,
-        mitigated: Int, breaker: String?, ports: [PortStatus]
+        mitigated: Int, breaker: String?, classes: [ClassMode] = [], ports: [PortStatus]
     ) {
         self.version = version
         self.pid = pid
@@ -242,6 +247,7 @@ public struct Status: Codable, Hashable, Sendable {
         self.meanLatenessMicroseconds = meanLatenessMicroseconds
         self.mitigated = mitigated
         self.breaker = breaker
+        self.classes = classes
         self.ports = ports
     }
 }

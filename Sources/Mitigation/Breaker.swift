@@ -1,44 +1,66 @@
 // The breaker: nothing climbs while too many ports are mitigated, or after too many shutdowns.
 // Invariants: what was asked for and not yet confirmed counts as if it had happened, so that a
-// thousand trips in one poll cannot pass together; it never stands in the way of a release.
+// thousand trips in one poll cannot pass together; it never stands in the way of a release; what is
+// only observed never stands in the way of what is enforced, and is itself held against both.
 
 /// What climbs are held against.
 struct Breaker: Sendable {
     private static let hour: UInt64 = 3600 * .second
 
-    /// When ports were shut down, within the last hour.
-    private(set) var shutdowns: [UInt64] = []
-    /// Ports that are mitigated, or were asked to be.
-    private var engaged = 0
-    /// Shutdowns that were asked for.
-    private var shuttingDown = 0
-
-    init() { shutdowns.reserveCapacity(16) }
-
-    /// The counts at the beginning of a poll.
-    mutating func count(engaged: Int, shuttingDown: Int, now: UInt64) {
-        self.engaged = engaged
-        self.shuttingDown = shuttingDown
-        while let first = shutdowns.first, now.minusSaturating(first) >= Self.hour {
-            shutdowns.removeFirst()
-        }
+    /// Ports that are mitigated, or were asked to be, and shutdowns that were asked for.
+    private struct Count {
+        var engaged = 0
+        var shuttingDown = 0
     }
 
-    /// A port was granted a rung.
-    mutating func grant(isFirst: Bool, isShutDown: Bool) {
-        engaged += isFirst ? 1 : 0
-        shuttingDown += isShutDown ? 1 : 0
+    /// When ports were shut down, within the last hour.
+    private(set) var shutdowns: [UInt64] = []
+    /// When ports that are only observed would have been.
+    private(set) var observedShutdowns: [UInt64] = []
+    private var enforced = Count()
+    private var observed = Count()
+
+    init() {
+        shutdowns.reserveCapacity(16)
+        observedShutdowns.reserveCapacity(16)
+    }
+
+    /// The beginning of a poll: the count begins anew.
+    mutating func beginCount(now: UInt64) {
+        enforced = Count()
+        observed = Count()
+        Self.forget(&shutdowns, now: now)
+        Self.forget(&observedShutdowns, now: now)
+    }
+
+    /// A port has a rung, or was granted one.
+    mutating func grant(isFirst: Bool, isShutDown: Bool, isEnforced: Bool) {
+        var count = isEnforced ? enforced : observed
+        count.engaged += isFirst ? 1 : 0
+        count.shuttingDown += isShutDown ? 1 : 0
+        if isEnforced { enforced = count } else { observed = count }
     }
 
     /// A port was shut down.
-    mutating func shutDown(now: UInt64) { shutdowns.append(now) }
+    mutating func shutDown(now: UInt64, isEnforced: Bool) {
+        if isEnforced { shutdowns.append(now) } else { observedShutdowns.append(now) }
+    }
 
     /// What it stands on, among `ports` watched ports; nil while climbing is free.
-    func cause(ports: Int, policy: Policy) -> Event.BreakerCause? {
+    func cause(ports: Int, policy: Policy, isEnforced: Bool) -> Event.BreakerCause? {
         // A share of nothing (or no number) leaves the minimum; the margin is for 0.1 x 30 being a
         // little over or under 3.
         let share = policy.breakerShare.isFinite ? policy.breakerShare * Double(ports) : 0
+        let engaged = enforced.engaged + (isEnforced ? 0 : observed.engaged)
         if Double(engaged) > max(Double(policy.breakerMinimum), share) + 1e-6 { return .share }
-        return shutdowns.count + shuttingDown >= policy.breakerShutdowns ? .shutdowns : nil
+        var down = shutdowns.count + enforced.shuttingDown
+        if !isEnforced { down += observedShutdowns.count + observed.shuttingDown }
+        return down >= policy.breakerShutdowns ? .shutdowns : nil
+    }
+
+    private static func forget(_ shutdowns: inout [UInt64], now: UInt64) {
+        while let first = shutdowns.first, now.minusSaturating(first) >= Self.hour {
+            shutdowns.removeFirst()
+        }
     }
 }

@@ -259,7 +259,7 @@ extension Engine {
                 begin(
                     Ladder(
                         slot: slot, incident: call.incident, strikes: 0,
-                        isEnforced: !rules.isObserving))
+                        isEnforced: !isObserved(slot)))
             }
             if let index = ladderIndex(slot) { ladders[index].call(call.cap) }
         }
@@ -270,9 +270,12 @@ extension Engine {
         guard policy.companions, let name = ladder.path?.companion,
             let netid = netids[ladder.slot], let cloudspace = cloudspaces[netid]
         else { return nil }
-        return (cloudspace.routers + cloudspace.vteps).first {
+        let found = (cloudspace.routers + cloudspace.vteps).first {
             records[$0]?.port.name == name && records[$0]?.port.carriesDefaultRoute == false
         }
+        // What is only observed limits nobody.
+        guard let found, ladder.isEnforced || isObserved(found) else { return nil }
+        return found
     }
 
     /// The ports on whose account the one at `slot` is limited.

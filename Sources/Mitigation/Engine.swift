@@ -3,7 +3,8 @@
 //   appear, vanish                      which ports there are
 //   sample, delivered ... finishPoll    one poll: counters in, then the decision
 //   confirm                             what became of an action
-//   release, adopt, replace             the operator, the start, a reload
+//   release, order, escalate            the operator
+//   adopt, replace                      the start, a reload
 //
 // Invariants: the same events at the same times give the same actions; a transition is told once, and
 // only when it has happened; a healthy port costs a poll one visit to its meter; a poll without a
@@ -22,6 +23,8 @@ public struct Engine: Sendable {
     struct Record: Sendable {
         var port: Port
         var ceiling: Rung
+        /// What an operator said of it.
+        var order: PortOrder?
         /// Relapses up to the last release, and until when another incident is one more.
         var strikes: UInt8 = 0
         var relapseUntil: UInt64?
@@ -203,10 +206,11 @@ public struct Engine: Sendable {
 
     /// One ladder's poll.
     private mutating func turn(_ index: Int, now: Instant, into actions: inout [Action]) {
-        if !ladders[index].isEnforced, !rules.isObserving, ladders[index].isEngaged {
+        let isObserved = isObserved(ladders[index].slot)
+        if !ladders[index].isEnforced, !isObserved, ladders[index].isEngaged {
             leaveObserving(index, now: now, into: &actions)
         }
-        if !ladders[index].isEngaged { ladders[index].isEnforced = !rules.isObserving }
+        if !ladders[index].isEngaged { ladders[index].isEnforced = !isObserved }
         let fromReading = reading(index, .from)
         let toReading = reading(index, .to)
         ladders[index].observe(fromReading, toReading, now: polledAt)
@@ -235,13 +239,14 @@ public struct Engine: Sendable {
             case .alarm(let isOn, let reason):
                 alarm(index, direction, isOn, reason, now, into: &actions)
             case .move(let rung, let reason, let cap):
+                guard !isHeld(index, direction) else { return }
                 if rung > ladders[index][direction].rung {
                     guard mayClimb(index, direction, rung, reason, now, into: &actions) else {
                         return
                     }
                     gate.grant(
                         isFirst: !ladders[index].isEngaged && !ladders[index].isCompanion,
-                        isShutDown: rung == .shutDown)
+                        isShutDown: rung == .shutDown, isEnforced: ladders[index].isEnforced)
                 }
                 if direction == .from, ladders[index].from.rung == .normal, let trip = reading.trip
                 {
@@ -262,8 +267,10 @@ public struct Engine: Sendable {
         into actions: inout [Action]
     ) -> Bool {
         // What was programmed before observe mode only comes down.
-        if rules.isObserving, ladders[index].isEnforced, ladders[index].isEngaged { return false }
-        guard let cause = gate.cause(ports: slotOf.count, policy: policy) else { return true }
+        let isEnforced = ladders[index].isEnforced
+        if isObserved(ladders[index].slot), isEnforced, ladders[index].isEngaged { return false }
+        let cause = gate.cause(ports: slotOf.count, policy: policy, isEnforced: isEnforced)
+        guard let cause else { return true }
         if ladders[index][direction].toldHeld.insert(rung) {
             tell(.held(rung, cause), index, reason, now, into: &actions)
         }
@@ -297,6 +304,12 @@ public struct Engine: Sendable {
         return incident ?? ladders[index].incident
     }
 
+    /// An operator's incident of a port that has none: the place of its ladder.
+    mutating func beginIncident(of slot: Slot) -> Int? {
+        openLadder(slot, incident: nil)
+        return ladderIndex(slot)
+    }
+
     /// Within the forgiveness of the last release it is a relapse.
     private mutating func openLadder(_ slot: Slot, incident: UInt32?) {
         guard let record = records[slot] else { return }
@@ -308,7 +321,7 @@ public struct Engine: Sendable {
         begin(
             Ladder(
                 slot: slot, incident: incident ?? lastIncident, strikes: strikes,
-                isEnforced: !rules.isObserving))
+                isEnforced: !isObserved(slot)))
     }
 
     /// An incident of a port that has none.
@@ -333,14 +346,15 @@ public struct Engine: Sendable {
     }
 
     mutating func countBreaker(now: UInt64) {
-        var engaged = 0
-        var shuttingDown = 0
+        gate.beginCount(now: now)
         for index in ladders.indices {
-            engaged += ladders[index].isEngaged && !ladders[index].isCompanion ? 1 : 0
-            shuttingDown += ladders[index].isShuttingDown ? 1 : 0
+            gate.grant(
+                isFirst: ladders[index].isEngaged && !ladders[index].isCompanion,
+                isShutDown: ladders[index].isShuttingDown,
+                isEnforced: ladders[index].isEnforced)
         }
-        gate.count(engaged: engaged, shuttingDown: shuttingDown, now: now)
-        breaker = gate.cause(ports: slotOf.count, policy: policy)
+        breaker = gate.cause(
+            ports: slotOf.count, policy: policy, isEnforced: policy.enforcesAnything)
     }
 
     /// What was seen of one direction of a ladder's port in this poll.

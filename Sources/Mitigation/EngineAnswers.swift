@@ -96,7 +96,7 @@ extension Engine {
         guard let (former, reason) = ladders[index].settle(now: now.nanoseconds) else { return }
         let rungs = ladders[index].rungs
         if rungs.from == .shutDown, former.from != .shutDown {
-            gate.shutDown(now: now.nanoseconds)
+            gate.shutDown(now: now.nanoseconds, isEnforced: ladders[index].isEnforced)
         }
         tellMoves(index, from: former, reason, now, into: &actions)
         if (former.from == .normal) != (rungs.from == .normal) {
@@ -110,7 +110,7 @@ extension Engine {
     }
 
     /// A release's next request, where none is out.
-    private mutating func goOnReleasing(
+    mutating func goOnReleasing(
         _ index: Int, now: Instant, into actions: inout [Action]
     ) {
         // Twice at most: a port that is shut down comes up, then its limits go.

@@ -38,7 +38,7 @@ extension Engine {
         guard ladders[index].alarm(direction, isOn, isWatched: isWatched) else { return }
         tell(
             ladders[index].isWatched ? .watched(isOn) : .victim(isOn), index, reason,
-            mode: policy.mode, now, into: &actions)
+            mode: mode(of: ladders[index].slot), now, into: &actions)
     }
 
     mutating func tell(

@@ -115,6 +115,9 @@ struct Ladder: Sendable {
     /// What the kernel holds is not known.
     var isUncertain: Bool { limitsAreUncertain || linkIsUncertain }
 
+    /// Nothing is asked for, doubted or taken out.
+    var isFree: Bool { request == nil && !isUncertain && !isReleasing }
+
     /// It is limited on account of others alone.
     var isCompanion: Bool {
         from.rung == .normal && to.rung <= .police && (to.called != nil || to.rung == .police)
@@ -128,7 +131,7 @@ struct Ladder: Sendable {
 
     /// Nothing is left of the incident.
     var isOver: Bool {
-        request == nil && !isUncertain && !isReleasing && from.isIdle && to.isIdle
+        isFree && from.isIdle && to.isIdle
     }
 
     // MARK: Events
@@ -146,7 +149,7 @@ struct Ladder: Sendable {
 
     /// What a direction wants now; nil while a request is out.
     mutating func decide(_ reading: Reading, _ bounds: Bounds, rules: Rules, now: UInt64) -> Step? {
-        guard request == nil, !isUncertain, !isReleasing else { return nil }
+        guard isFree else { return nil }
         return switch reading.direction {
         case .from: from.decide(reading, bounds, rules: rules, now: now)
         case .to: to.decide(reading, bounds, rules: rules, now: now)

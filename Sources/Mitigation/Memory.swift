@@ -146,6 +146,8 @@ public struct EngineMemory: Hashable, Codable, Sendable {
     public var lastEvent: UInt64 = 0
     /// When ports were shut down, within the last hour.
     public var shutdowns: [Instant] = []
+    /// When ports that are only observed would have been; nil: never.
+    public var observedShutdowns: [Instant]?
 
     /// Nothing remembered.
     public init() {}
@@ -189,6 +191,7 @@ extension EngineMemory {
     public func moved(from there: Instant, to here: Instant) -> EngineMemory {
         var moved = self
         moved.shutdowns = shutdowns.map { $0.moved(from: there, to: here) }
+        moved.observedShutdowns = observedShutdowns?.map { $0.moved(from: there, to: here) }
         return moved
     }
 }
@@ -202,6 +205,8 @@ extension Engine {
         memory.lastIncident = lastIncident
         memory.lastEvent = lastEvent
         memory.shutdowns = gate.shutdowns.map { Instant(nanoseconds: $0) }
+        let observed = gate.observedShutdowns.map { Instant(nanoseconds: $0) }
+        memory.observedShutdowns = observed.isEmpty ? nil : observed
         return memory
     }
 
@@ -210,7 +215,10 @@ extension Engine {
         lastIncident = max(lastIncident, memory.lastIncident)
         lastEvent = max(lastEvent, memory.lastEvent)
         for shutdown in memory.shutdowns.sorted() where shutdown <= now {
-            gate.shutDown(now: shutdown.nanoseconds)
+            gate.shutDown(now: shutdown.nanoseconds, isEnforced: true)
+        }
+        for shutdown in memory.observedShutdowns?.sorted() ?? [] where shutdown <= now {
+            gate.shutDown(now: shutdown.nanoseconds, isEnforced: false)
         }
         countBreaker(now: now.nanoseconds)
     }

@@ -57,6 +57,8 @@ public enum VictimResponse: String, Hashable, CaseIterable, Sendable {
 public struct Policy: Hashable, Sendable {
     /// Whether decisions are carried out.
     public var mode: Mode = .enforce
+    /// Classes for which another mode holds.
+    public var modes: [PortClass: Mode] = [:]
     /// The time from one poll to the next.
     public var pollInterval: Duration = .milliseconds(100)
     /// Nothing trips in this time after start.
@@ -134,4 +136,12 @@ public struct Policy: Hashable, Sendable {
 
     /// DESIGN.md's defaults, without marks.
     public init() {}
+
+    /// Whether decisions about ports of this class are carried out.
+    public func mode(of portClass: PortClass) -> Mode { modes[portClass] ?? mode }
+
+    /// Whether decisions about any port are carried out.
+    var enforcesAnything: Bool {
+        PortClass.allCases.contains { mode(of: $0) == .enforce }
+    }
 }

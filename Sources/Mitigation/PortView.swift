@@ -34,6 +34,8 @@ public struct PortView: Hashable, Sendable {
     public var mode: Mode
     /// At or over these it counts as flooding.
     public var marks: Marks
+    /// What an operator said of it; nil: the rules decide.
+    public var order: PortOrder?
     /// Flooded from outside.
     public var isVictim: Bool
     /// A flood on a port that is only watched.
@@ -74,11 +76,12 @@ extension Engine {
         let meter = meters[slot]
         var view = PortView(
             port: record.port, rung: .normal, fromRung: .normal, toRung: .normal,
-            mode: policy.mode, marks: markSets[Int(meter.markSet)].marks, isVictim: false,
+            mode: mode(of: slot), marks: markSets[Int(meter.markSet)].marks, isVictim: false,
             isWatchedFlood: false,
             offeredFrom: offered(meter, .from), offeredTo: offered(meter, .to),
             strikes: record.strikes, calm: .zero,
             calmNeeded: .nanoseconds(rules.calmNeeded(strikes: 0)))
+        view.order = record.order
         if meter.ladder >= 0 { describe(Int(meter.ladder), in: &view) }
         return view
     }
@@ -122,7 +125,8 @@ extension Engine {
     /// Only what the VM sends climbs after a dwell.
     private func climb(_ index: Int) -> NextStep? {
         let track = ladders[index].from
-        guard track.rung > .normal, let next = Rung(rawValue: track.rung.rawValue + 1),
+        guard !isHeld(index, .from), track.rung > .normal,
+            let next = Rung(rawValue: track.rung.rawValue + 1),
             next <= bounds(index, .from).ceiling
         else { return nil }
         return NextStep(
@@ -135,6 +139,7 @@ extension Engine {
     private func descent(_ index: Int) -> NextStep? {
         let ladder = ladders[index]
         let direction: Direction = ladder.from.rung >= ladder.to.rung ? .from : .to
+        guard !isHeld(index, direction) else { return nil }
         let track = ladder[direction]
         switch track.rung {
         case .normal:

@@ -9,7 +9,6 @@ extension Policy {
 
 /// The policy as plain numbers.
 struct Rules: Sendable {
-    let isObserving: Bool
     /// The time between two polls, 1 ms to 60 s.
     let interval: UInt64
     /// A longer time between two samples voids the later one.
@@ -52,7 +51,6 @@ struct Rules: Sendable {
     let groupMark: SIMD2<Double>?
 
     init(_ policy: Policy) {
-        isObserving = policy.mode == .observe
         interval = min(max(policy.pollInterval.wholeNanoseconds, 1_000_000), 60 * .second)
         longestGap = 3 * interval
         longestDeliveredGap = max(longestGap, 3 * .second)

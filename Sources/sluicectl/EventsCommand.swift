@@ -122,11 +122,20 @@ private struct TakenApart: Encodable {
 struct ShortDuration: ExpressibleByArgument {
     var seconds: Double
 
+    /// So many seconds.
+    init(seconds: Double) { self.seconds = seconds }
+
+    /// A number and its unit.
     init?(argument: String) {
         let units: [Character: Double] = ["s": 1, "m": 60, "h": 3_600, "d": 86_400]
         guard let unit = argument.last.flatMap({ units[$0] }),
             let number = UInt32(argument.dropLast())
         else { return nil }
         seconds = Double(number) * unit
+    }
+
+    /// As it would be typed.
+    var defaultValueDescription: String {
+        seconds.remainder(dividingBy: 3_600) == 0 ? "\(Int(seconds / 3_600))h" : "\(Int(seconds))s"
     }
 }

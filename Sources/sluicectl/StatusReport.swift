@@ -11,6 +11,8 @@ enum StatusReport {
         if let breaker = status.breaker {
             lines.append("breaker: open (\(breaker)): nothing climbs any further")
         }
+        let said = status.classes.filter { $0.origin == "operator" }
+        if !said.isEmpty { lines += modes(said) }
         let ports = status.ports.filter { all || isNotable($0) }
         if !ports.isEmpty { lines += table(ports) }
         for port in ports { lines += remarks(on: port).map { "\(port.name): \($0)" } }
@@ -20,6 +22,7 @@ enum StatusReport {
     /// The way of its flood, on whose account it is limited, and what is in the way of its limits.
     static func remarks(on port: PortStatus) -> [String] {
         var remarks: [String] = []
+        if let order = port.order { remarks.append(words(order)) }
         if let path = port.path, path.count > 1 {
             let legs = path.map { "\($0.port) (\(packets($0.load.packetsPerSecond)))" }
             let companion = port.companion.map { "; \($0) is limited along" } ?? ""
@@ -74,9 +77,32 @@ enum StatusReport {
         return aligned([["PORT", "CLASS", "CLOUDSPACE", "BECAUSE OF"]] + rows)
     }
 
+    /// What became of a word on a port.
+    static func line(_ reply: OrderReply) -> String {
+        let order = reply.order.map(words) ?? "the rules decide"
+        return "\(reply.port): \(reply.rung); \(order)"
+    }
+
+    /// `exempt for 1h 59min more (uid 0: migration of the customer's database)`
+    private static func words(_ order: OrderStatus) -> String {
+        let what = order.order == "hold" ? "held where it is" : "exempt: not limited"
+        let end = order.secondsLeft.map { "for \(Self.time($0)) more" } ?? "until it is enabled"
+        return "\(what), \(end) (uid \(order.user)" + (order.reason.map { ": \($0)" } ?? "") + ")"
+    }
+
+    /// Each class's mode, and who says so.
+    static func modes(_ classes: [ClassMode]) -> [String] {
+        classes.map { each in
+            let who = each.user.map {
+                "uid \($0)" + (each.reason.map { ": \($0)" } ?? "")
+            }
+            return "class \(each.portClass): \(each.mode) (\(who ?? "as configured"))"
+        }
+    }
+
     private static func isNotable(_ port: PortStatus) -> Bool {
         port.rung != "normal" || port.isVictim || port.problem != nil
-            || port.guards?.problem != nil
+            || port.guards?.problem != nil || port.order != nil
     }
 
     private static func summary(_ status: Status) -> String {

@@ -122,6 +122,25 @@ final class ControlHarness: Sendable {
             } ?? .problem(404, Problem(error: "there is no port of this name"))
         case .importPort(let document, _):
             .imported(ImportReply(port: "\(document.name)", rung: "normal", waits: true))
+        case .order(let order, let request, _):
+            .ordered(
+                OrderReply(
+                    port: request.port, rung: "police",
+                    order: OrderStatus(
+                        order: order.rawValue, secondsLeft: request.seconds.map(Double.init),
+                        reason: request.reason, user: 0, saidAt: 1)))
+        case .takeBackOrder(let request, _), .escalate(let request, _):
+            .ordered(OrderReply(port: request.port, rung: "police", order: nil))
+        case .mode(let mode, let classes, let reason, _):
+            .modes(
+                ModeReply(
+                    classes: classes.map {
+                        ClassMode(
+                            portClass: $0.rawValue, mode: mode?.rawValue ?? "enforce",
+                            origin: mode == nil ? "configuration" : "operator", user: 0,
+                            reason: reason, saidAt: 1)
+                    }))
+        case .reload: .reloaded(ReloadReply(file: "/etc/sluice/sluiced.toml", note: nil))
         case .health: .healthy
         }
     }

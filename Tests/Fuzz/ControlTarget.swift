@@ -133,6 +133,16 @@ private final class EmbeddedClient {
             try promise(access == .act, "a reader exports")
             try promise(!name.isEmpty, "a port without a name")
         case .importPort: try promise(access == .act, "a reader imports")
+        case .order(_, let order, let actor), .takeBackOrder(let order, let actor),
+            .escalate(let order, let actor):
+            try promise(access == .act && actor.user == 7, "a reader orders")
+            try promise(!order.port.isEmpty, "a port without a name")
+            try promise((order.reason?.utf8.count ?? 0) <= 200, "a reason without end")
+            try promise(order.seconds.map { (1...7_776_000).contains($0) } ?? true, "no time")
+        case .mode(_, let classes, let reason, _):
+            try promise(access == .act, "a reader orders")
+            try promise(!classes.isEmpty && (reason?.utf8.count ?? 0) <= 200, "for nobody")
+        case .reload: try promise(access == .act, "a reader reloads")
         case .status, .metrics, .health: break
         }
     }
@@ -146,6 +156,10 @@ private final class EmbeddedClient {
             .release(ReleaseReply(released: [release.port ?? "all"], failed: [:]))
         case .importPort(let document, _):
             .imported(ImportReply(port: "\(document.name)", rung: "normal", waits: true))
+        case .order(_, let order, _), .takeBackOrder(let order, _), .escalate(let order, _):
+            .ordered(OrderReply(port: order.port, rung: "normal", order: nil))
+        case .mode: .modes(ModeReply(classes: []))
+        case .reload: .reloaded(ReloadReply(file: "/etc/x", note: nil))
         case .health: .healthy
         }
     }

@@ -155,7 +155,7 @@ extension World {
     }
 
     private func checkLimits(_ limits: Limits, _ tap: SimulatedTap) {
-        if policy.mode == .observe { fail("limits in observe mode", tap) }
+        if policy.mode == .observe, !wasOrdered { fail("limits in observe mode", tap) }
         if tap.ledger.isForeign { fail("a port that no class claims is limited", tap) }
         if tap.vm.source.isInnocent { fail("an innocent port is limited", tap) }
         if tap.vm.source.neverFloods, limits.from != nil || limits.rung != .shape {
@@ -179,6 +179,7 @@ extension World {
         if new > old { return checkClimb(tap, old, new) }
         guard !isReleasing(tap) else { return }
         if new.rawValue + 1 != old.rawValue { fail("from \(old) down to \(new)", tap) }
+        if isSaid(.hold, tap) { fail("down to \(new), and is held", tap) }
         checkCalm(tap, tap.ledger.from, since: tap.ledger.since[old] ?? 0)
     }
 
@@ -193,6 +194,9 @@ extension World {
     private func checkClimb(_ tap: SimulatedTap, _ old: Rung, _ new: Rung) {
         if new.rawValue != old.rawValue + 1 { fail("from \(old) up to \(new)", tap) }
         checkCeiling(tap, new)
+        if isObserved(tap) { fail("up to \(new), and is only observed", tap) }
+        if isEscalating { return }
+        if old > .normal, isSaid(.hold, tap) { fail("up to \(new), and is held", tap) }
         checkBreaker(tap)
         if old == .normal {
             checkTrip(tap, tap.ledger.from)
@@ -228,9 +232,11 @@ extension World {
         count("to the VM: \(new)")
         if new == .normal {
             guard !isReleasing(tap) else { return }
+            if isSaid(.hold, tap) { fail("a held victim is let go", tap) }
             return checkCalm(tap, tap.ledger.to, since: 0)
         }
         if policy.victim != .shape { fail("a victim is shaped", tap) }
+        if isObserved(tap) { fail("a victim is shaped, and is only observed", tap) }
         checkBreaker(tap)
         checkTrip(tap, tap.ledger.to)
     }
@@ -243,7 +249,8 @@ extension World {
             fail("shut down", tap)
         }
         // Without its limits it is a flood like any other.
-        if tap.vm.source == .tcp, !tap.wasWrecked, policy.stillFlooding == .unresponsive,
+        if tap.vm.source == .tcp, !tap.wasWrecked, !wasOrdered,
+            policy.stillFlooding == .unresponsive,
             rung > .police
         {
             fail("a sender that backs off was driven up to \(rung)", tap)
@@ -267,6 +274,16 @@ extension World {
             fail("a climb with \(mitigated.count) of \(ports) mitigated", tap)
         }
         if recentShutdowns >= policy.breakerShutdowns { fail("a climb after shutdowns", tap) }
+    }
+
+    /// Whether decisions about this port are only told, by its class or by an operator.
+    private func isObserved(_ tap: SimulatedTap) -> Bool {
+        guard let portClass = names.match(tap.name)?.portClass else { return false }
+        return isSaid(.exempt, tap) || (modes[portClass] ?? policy.mode) == .observe
+    }
+
+    private func isSaid(_ order: PortOrder, _ tap: SimulatedTap) -> Bool {
+        words[tap.name].map { $0.order == order && $0.until.map { $0 > instant } != false } ?? false
     }
 
     /// Limits that stand on a tap were meant for it.
@@ -352,6 +369,12 @@ extension World {
             if tap.closedFor > 400 { fail("cut off for \(tap.closedFor) polls", tap) }
         }
     }
+}
+
+/// What an operator said of a port.
+struct Said: Equatable {
+    var order: PortOrder
+    var until: Instant?
 }
 
 /// What was told, as a reader of the log knows it.

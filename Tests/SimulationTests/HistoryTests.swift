@@ -34,7 +34,9 @@ import Testing
             "normal to police", "police to shape", "shape to tighten", "tighten to shutdown",
             "shutdown to tighten", "tighten to shape", "shape to police", "police to normal",
             "to the VM: shape", "to the VM: normal", "restart", "death before", "death half",
-            "death after", "death after telling", "wrecked", "repaired", "release",
+            "death after", "death after telling", "wrecked", "repaired", "release", "hold",
+            "exempt",
+            "escalated", "observe", "enforce",
         ]
         for what in needed { #expect(tally[what, default: 0] > 5, "\(what)") }
         if part == 0 { print(tally.sorted { $0.key < $1.key }) }

@@ -88,6 +88,13 @@ final class World {
     /// The ports that the daemon has been told of, and all indexes.
     var claimed: Set<Int32> = []
 
+    /// What operators said of ports, and of classes; and that they said anything.
+    var words: [PortName: Said] = [:]
+    var modes: [PortClass: Mode] = [:]
+    var wouldShutDowns = 0
+    var wasOrdered = false
+    var isEscalating = false
+
     /// What the store holds, and as bytes where they are kept each time.
     var written: JournalState?
     var writtenAt = Instant(nanoseconds: 0)

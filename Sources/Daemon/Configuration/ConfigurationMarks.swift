@@ -24,6 +24,9 @@ extension ConfigurationReader {
                     }
                 }
             }
+            var mode: Mode?
+            table.word("mode", into: &mode, of: Mode.allCases.map { ($0.rawValue, $0) })
+            configuration.policy.modes[portClass] = mode
             readMarks(table, &configuration.policy.marks[portClass, default: Marks()])
         }
         refuseDuplicates(given, configuration.names)

@@ -31,7 +31,8 @@ struct ControlRouter {
 
     fileprivate static let paths =
         "GET /v1/status, /v1/ports/NAME, /v1/ports/NAME/explain, /v1/ports/NAME/export, /v1/events, "
-        + "/v1/metrics, /v1/version or /v1/health, or POST /v1/release or /v1/import"
+        + "/v1/metrics, /v1/version or /v1/health, or POST /v1/release, /v1/hold, /v1/exempt, "
+        + "/v1/disable, /v1/enable, /v1/escalate, /v1/mode, /v1/reload or /v1/import"
 
     /// What this request means.
     func route(method: HTTPMethod, uri: String, body: [UInt8]) -> ControlRoute {
@@ -59,6 +60,9 @@ struct ControlRouter {
             return release(method, body)
         case ["v1", "import"]:
             return takeIn(method, body)
+        case let parts where parts.count == 2 && parts[0] == "v1":
+            return OrderRouter(access: access, actor: actor).route(parts[1], method, body)
+                ?? .nowhere
         case let parts where (3...4).contains(parts.count) && parts.starts(with: ["v1", "ports"]):
             guard let name = Self.percentDecoded(parts[2]), !name.isEmpty else { return .noName }
             return port(method, name, parts.count == 4 ? parts[3] : nil)
@@ -138,7 +142,7 @@ struct ControlRouter {
         }
     }
 
-    private static func mayNot(_ act: String) -> Problem {
+    static func mayNot(_ act: String) -> Problem {
         Problem(
             error: "you may read, but not \(act)",
             cure: "ask as root, or as a member of the group control.operators names")
@@ -197,6 +201,9 @@ struct ControlAnswer: Hashable {
         case .release(let release): self.init(200, encoding: release)
         case .export(let document): self.init(document)
         case .imported(let reply): self.init(200, encoding: reply)
+        case .ordered(let reply): self.init(200, encoding: reply)
+        case .modes(let reply): self.init(200, encoding: reply)
+        case .reloaded(let reply): self.init(200, encoding: reply)
         case .healthy: self.init(200, encoding: HealthReply())
         case .problem(let status, let problem): self.init(status, encoding: problem)
         }

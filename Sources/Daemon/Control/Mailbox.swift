@@ -3,6 +3,7 @@
 // was taken out is answered at most once, and an answer that nobody waits for is dropped.
 
 package import ControlAPI
+package import Mitigation
 import Synchronization
 
 /// What a client asks of the turn.
@@ -23,6 +24,16 @@ package enum ControlRequest: Hashable, Sendable {
     case export(String)
     /// What another host remembers of a port: `POST /v1/import`.
     case importPort(PortDocument, by: ControlActor)
+    /// What an operator says of a port: `POST /v1/hold`, `/v1/exempt` or `/v1/disable`.
+    case order(PortOrder, OrderRequest, by: ControlActor)
+    /// Takes that back: `POST /v1/enable`.
+    case takeBackOrder(OrderRequest, by: ControlActor)
+    /// One rung up: `POST /v1/escalate`.
+    case escalate(OrderRequest, by: ControlActor)
+    /// Whether decisions about these classes are carried out; nil: as configured: `POST /v1/mode`.
+    case mode(Mode?, of: [PortClass], reason: String?, by: ControlActor)
+    /// Read the configuration again: `POST /v1/reload`.
+    case reload(by: ControlActor)
     /// Does the turn still turn: `GET /v1/health`.
     case health
 }
@@ -59,6 +70,12 @@ package enum ControlReply: Hashable, Sendable {
     case export(PortDocument)
     /// To `importPort`.
     case imported(ImportReply)
+    /// To `order`, `takeBackOrder` and `escalate`.
+    case ordered(OrderReply)
+    /// To `mode`.
+    case modes(ModeReply)
+    /// To `reload`.
+    case reloaded(ReloadReply)
     /// To `health`: the turn turns.
     case healthy
     /// To any: an HTTP status of 400 or more, and what to do about it.

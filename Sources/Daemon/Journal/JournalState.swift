@@ -14,6 +14,8 @@ package struct JournalState: Hashable, Codable, Sendable {
     package var ports: [PortRecord] = []
     /// The strikes of ports that are gone, for the time in which another incident is a relapse.
     package var departed: [DepartedRecord] = []
+    /// What operators said; nil: nothing.
+    package var orders: OrderBook?
     /// What has happened and may not have been told yet.
     package var untold: [AlertLine] = []
     /// Ports, by interface index, whose machines are to be stopped and may not have been.
@@ -80,6 +82,7 @@ extension JournalState {
     package func moved(from there: Instant, to here: Instant) -> JournalState {
         var moved = self
         moved.engine = engine.moved(from: there, to: here)
+        moved.orders = orders?.moved(from: there, to: here)
         for index in ports.indices {
             moved.ports[index].memory = ports[index].memory.moved(from: there, to: here)
         }

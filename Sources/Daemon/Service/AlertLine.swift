@@ -1,5 +1,6 @@
 // One line for each thing to tell: `key=value` fields in a fixed order, values that hold blanks or
 // quotes in quotes. Invariant: printable ASCII only, whatever a name or the kernel's sentence held.
+internal import ControlAPI
 package import LinuxSystem
 package import Mitigation
 internal import TrafficControl
@@ -69,6 +70,10 @@ package struct AlertLine: Hashable, Codable, Sendable {
                     ("event", "imported"), ("port", "\(name)"), ("rung", "\(rung)"),
                     ("waits", isWaiting ? "yes" : "no"),
                 ])
+        case .orderOver(let name, let order):
+            self.init(
+                .notice,
+                [("event", "order-over"), ("port", "\(name)"), ("order", order.rawValue)])
         case .guardsFailed(let name, let why):
             self.init(.error, [("event", "guards-failed"), ("port", "\(name)"), ("why", why)])
         case .guardsRefused(let name, let mode, let counts, let packets, let seconds):
@@ -89,12 +94,35 @@ package struct AlertLine: Hashable, Codable, Sendable {
     }
 
     /// Somebody acts.
-    init(_ act: String, of port: String, by actor: ControlActor) {
+    init(_ act: String, of port: String?, by actor: ControlActor) {
         self.init(
             .notice,
             [
                 ("event", "asked"), ("act", act), ("port", port), ("uid", "\(actor.user)"),
                 ("pid", "\(actor.process)"),
+            ])
+    }
+
+    /// Somebody says something of a port.
+    init(_ act: String, of request: OrderRequest, by actor: ControlActor) {
+        self.init(
+            .notice,
+            [
+                ("event", "asked"), ("act", act), ("port", request.port),
+                ("for", request.seconds.map { "\($0)s" }), ("reason", request.reason),
+                ("uid", "\(actor.user)"), ("pid", "\(actor.process)"),
+            ])
+    }
+
+    /// Somebody says whether decisions about classes are carried out.
+    init(_ mode: Mode?, of classes: [PortClass], reason: String?, by actor: ControlActor) {
+        self.init(
+            .notice,
+            [
+                ("event", "asked"), ("act", "mode"),
+                ("mode", mode?.rawValue ?? ModeRequest.configured),
+                ("classes", classes.map(\.rawValue).joined(separator: ",")), ("reason", reason),
+                ("uid", "\(actor.user)"), ("pid", "\(actor.process)"),
             ])
     }
 

@@ -46,6 +46,13 @@ package struct ServiceError: Error, Sendable, CustomStringConvertible {
     init(_ description: String) { self.description = description }
 }
 
+/// What came of reading the configuration.
+private struct LoadedConfiguration: Sendable {
+    /// The number of the read.
+    var load: UInt64
+    var result: Result<Configuration, ConfigurationError>
+}
+
 /// The daemon.
 package struct Service: ~Copyable {
     /// Variables that libnl obeys and that would change units or formats behind our back.
@@ -62,10 +69,14 @@ package struct Service: ~Copyable {
     private let log: LogWriter
     private let stopper: StopRunner
     private let shutPorts = ShutPorts()
-    private let loaded = Handover<Result<Configuration, ConfigurationError>>()
+    private let loaded = Handover<LoadedConfiguration>()
     private let guardFiles: GuardWatcher
     private let manager: ServiceManager?
     private var limiter = LineLimiter()
+    /// Who waits for a configuration to be read.
+    private var reloads: [(load: UInt64, reply: Mailbox.Reply)] = []
+    /// How often the configuration was read.
+    private var loads: UInt64 = 0
     private var history = EventHistory(startedAt: WallClock.exactSeconds)
     private var facts: ServiceFacts
     private var nextPoll: UInt64
@@ -294,13 +305,32 @@ package struct Service: ~Copyable {
             case .release(let release, let actor):
                 write(AlertLine("release", of: release.port ?? "all", by: actor))
                 reply(.release(turn.release(release, now: now)))
+            case .order(let order, let request, let actor):
+                write(AlertLine(order.rawValue, of: request, by: actor))
+                let until = request.seconds.map { now.advanced(by: .seconds(Int64($0))) }
+                let word = word(request.reason, actor)
+                reply(turn.order(order, request.port, until: until, word: word, now: now))
+            case .takeBackOrder(let request, let actor):
+                write(AlertLine("enable", of: request, by: actor))
+                reply(turn.takeBackOrder(request.port, now: now))
+            case .escalate(let request, let actor):
+                write(AlertLine("escalate", of: request, by: actor))
+                reply(turn.escalate(request.port, now: now))
+            case .mode(let mode, let classes, let reason, let actor):
+                write(AlertLine(mode, of: classes, reason: reason, by: actor))
+                let word = word(reason, actor)
+                reply(.modes(turn.order(mode, of: classes, word: word, now: now)))
+            case .reload(let actor):
+                write(AlertLine("reload", of: nil, by: actor))
+                readConfiguration()
+                reloads.append((loads, reply))
             case .export(let name): reply(turn.export(name, now: now))
             case .importPort(let document, let actor):
                 write(AlertLine("import", of: "\(document.name)", by: actor))
                 reply(turn.importPort(document, now: now))
             }
         }
-        if let result = loaded.take() { adopt(result) }
+        if let read = loaded.take() { adopt(read) }
         if let change = guardFiles.next() { adopt(change) }
         // Not at once: a thread that holds the lock and waits for this processor would wait for ever.
         // It wakes us when it is done, and the next poll looks in any case.
@@ -313,27 +343,46 @@ package struct Service: ~Copyable {
         case .hangUp:
             let microseconds = Self.now.nanoseconds / 1_000
             try? manager?.notify("RELOADING=1\nMONOTONIC_USEC=\(microseconds)\n")
-            let path = options.configuration
-            let (loaded, wakeUp) = (loaded, sources.wakeUp)
-            // Beside the turn: a disk may be slow.
-            DispatchQueue.global().async {
-                let result = Result { () throws(ConfigurationError) in
-                    try Configuration.load(path: path)
-                }
-                loaded.put { _ in result }
-                wakeUp.signal()
+            readConfiguration()
+        }
+    }
+
+    private func word(_ reason: String?, _ actor: ControlActor) -> Word {
+        Word(user: actor.user, reason: reason, saidAt: Int64(WallClock.exactSeconds))
+    }
+
+    /// Beside the turn: a disk may be slow.
+    private mutating func readConfiguration() {
+        loads += 1
+        let load = loads
+        let path = options.configuration
+        let (loaded, wakeUp) = (loaded, sources.wakeUp)
+        DispatchQueue.global().async {
+            let result = Result { () throws(ConfigurationError) in
+                try Configuration.load(path: path)
             }
+            // A read that began earlier may end later.
+            let read = LoadedConfiguration(load: load, result: result)
+            loaded.put { former in former.flatMap { $0.load > load ? $0 : nil } ?? read }
+            wakeUp.signal()
         }
     }
 
     /// A new configuration replaces the running one as a whole, or not at all.
-    private mutating func adopt(_ result: Result<Configuration, ConfigurationError>) {
-        switch result {
+    private mutating func adopt(_ read: LoadedConfiguration) {
+        let reply: ControlReply
+        switch read.result {
         case .failure(let error):
             for problem in error.problems {
                 say(
                     AlertLine(.error, [("event", "reload-refused"), ("why", "\(problem)")]))
             }
+            reply = .problem(
+                409,
+                Problem(
+                    error: error.problems.first.map { "\($0)" } ?? "it is refused",
+                    cure: "what was in force before goes on; sluiced --check-config --config "
+                        + "\(options.configuration) names every mistake"))
         case .success(let new):
             let needsRestart =
                 new.control != configuration.control || new.syslog != configuration.syslog
@@ -348,20 +397,21 @@ package struct Service: ~Copyable {
                 policy: new.policy, names: new.names, settings: new.turn, guards: guards,
                 now: Self.now)
             if hasNewInterval { startTimer() }
+            let note =
+                needsRestart
+                ? "[control], [syslog], [journal], [guards], police.engine and tc.hook wait for a "
+                    + "restart" : nil
             say(
                 AlertLine(
                     .notice,
                     [
                         ("event", "reloaded"), ("mode", new.policy.mode.rawValue),
-                        (
-                            "note",
-                            needsRestart
-                                ? "[control], [syslog], [journal], [guards], police.engine and tc.hook "
-                                    + "wait for a restart"
-                                : nil
-                        ),
+                        ("note", note),
                     ]))
+            reply = .reloaded(ReloadReply(file: options.configuration, note: note))
         }
+        for waiting in reloads where waiting.load <= read.load { waiting.reply(reply) }
+        reloads.removeAll { $0.load <= read.load }
         tellReady()
     }
 

@@ -44,7 +44,8 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             latePolls: facts.latePolls, worstLatenessMicroseconds: facts.worstLateness / 1_000,
             meanLatenessMicroseconds: facts.meanLateness(polls: polls),
             mitigated: engine.mitigatedCount,
-            breaker: engine.breaker?.rawValue, ports: ports.sorted { $0.index < $1.index })
+            breaker: engine.breaker?.rawValue, classes: classModes,
+            ports: ports.sorted { $0.index < $1.index })
     }
 
     /// One port by its escaped name; nil where none is watched.
@@ -65,7 +66,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             down: view.descent.map { StepStatus($0, now: now) })
     }
 
-    private func slot(named name: String) -> Engine.Slot? {
+    func slot(named name: String) -> Engine.Slot? {
         guard let wanted = PortName(escaped: name) else { return nil }
         return table.watched.first { $0.value.port.name == wanted }?.key
     }
@@ -98,7 +99,8 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
                 PathLeg(port: $0.name.description, load: Load($0.load))
             }, companion: view.path?.companion?.description,
             limitedFor: view.limitedFor.map(\.description),
-            guards: guarded[slot].flatMap(GuardStatus.init))
+            guards: guarded[slot].flatMap(GuardStatus.init),
+            order: orderStatus(of: view.port.name, now: now))
     }
 }
 

@@ -38,6 +38,9 @@ package struct Turn<
     package internal(set) var settings: TurnSettings
     /// Who has which guards.
     package internal(set) var book: GuardBook
+    /// The configuration's rules, and what operators said in their place.
+    package internal(set) var configured: Policy
+    package internal(set) var orders: OrderBook
     package internal(set) var polls: UInt64 = 0
     /// What the turns left since `wasTold` was last called.
     package internal(set) var output = TurnOutput()
@@ -113,7 +116,9 @@ package struct Turn<
         self.settings = settings
         book = guards
         self.remembered = remembered
-        engine = Engine(policy: policy, now: now)
+        configured = policy
+        orders = remembered?.orders ?? OrderBook()
+        engine = Engine(policy: orders.applied(to: policy), now: now)
         actions.reserveCapacity(64)
     }
 
@@ -136,6 +141,7 @@ package struct Turn<
             return commit(now: now)
         }
         survey(now: now)
+        endOrders(now: now)
         poll(clock: clock)
         let decided = clock()
         engine.finishPoll(now: decided, into: &actions)
@@ -191,7 +197,8 @@ package struct Turn<
         self.names = names
         replace(guards: guards, now: now)
         self.settings = settings
-        engine.replace(policy: policy, now: now)
+        configured = policy
+        engine.replace(policy: orders.applied(to: policy), now: now)
         // Interfaces that no pattern claimed before are in the list too.
         machine.listAgain()
         takeChanges(now: now)

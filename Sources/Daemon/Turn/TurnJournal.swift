@@ -24,6 +24,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         state.ports += unsettled.filter { !limited.contains($0.index) }
         state.ports.sort { $0.index < $1.index }
         state.departed = departed.remaining(now: now)
+        state.orders = orders.isEmpty ? nil : orders
         state.untold = output.untold + output.events.map(AlertLine.init)
         state.stops = output.stops.map(\.port.index)
         return state
@@ -32,11 +33,18 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     /// Writes the journal. Where it cannot be written that is told once, and nothing waits for it: a
     /// limit that is not remembered is better than none.
     mutating func write(now: Instant) {
-        // Not before what is remembered has been taken up: it would be lost.
-        guard remembered == nil else { return }
+        let state: JournalState
+        if let former = remembered {
+            // Not before it has been taken up: it would be lost. But what operators say counts at once.
+            guard former.orders ?? OrderBook() != orders else { return }
+            remembered?.orders = orders
+            state = remembered ?? former
+        } else {
+            state = journalState(now: now)
+        }
         writtenAt = now
         do throws(JournalError) {
-            try journal.write(journalState(now: now), now: now)
+            try journal.write(state, now: now)
             if isJournalBroken { output.notes.append(.journalWorks) }
             isJournalBroken = false
             hasChanged = false
@@ -149,6 +157,9 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
                     port: port.port.id, match: port.match,
                     incident: engine.view(slot).incident ?? 0))
         }
+        // Last: what is taken out now is announced with all that is remembered.
+        for (slot, port) in table.watched.sorted(by: { $0.key < $1.key })
+        where orders.word(on: port.port.name) != nil { obey(slot, now: now) }
     }
 
     private mutating func restore(_ record: PortRecord, now: Instant) {

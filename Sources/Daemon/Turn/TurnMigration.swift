@@ -34,19 +34,22 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     /// Takes what another host remembers of a port: at once where the port is here, else when it
     /// appears under that name and address, within the forgiveness time.
     package mutating func importPort(_ document: PortDocument, now: Instant) -> ControlReply {
-        guard names.match(document.name) != nil else {
+        guard let match = names.match(document.name) else {
             return .problem(
                 409,
                 Problem(
                     error: "no class claims a port of the name \(document.name)",
                     cure: "the keys class.*.names of the configuration say what is a port"))
         }
-        let memory = bounded(document.memory.moved(from: document.exportedAt, to: now), now: now)
+        let memory = bounded(
+            document.memory.moved(from: document.exportedAt, to: now), of: match.portClass, now: now
+        )
         let rung = memory.incident?.rung ?? .normal
         var reply = ImportReply(port: "\(document.name)", rung: "\(rung)", waits: false)
         if let port = table.watched.values.first(where: { $0.port.name == document.name }) {
             if let problem = refusal(of: document, for: port) { return .problem(409, problem) }
             take(memory, for: port, now: now)
+            if let slot = table.slot(of: port.port.id.index) { obey(slot, now: now) }
         } else if memory != PortMemory() {
             reply.waits = true
             let until = now.advanced(by: engine.policy.forgiveness)
@@ -96,13 +99,15 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     }
 
     /// What this host's rules leave of it.
-    private func bounded(_ memory: PortMemory, now: Instant) -> PortMemory {
+    private func bounded(
+        _ memory: PortMemory, of portClass: PortClass, now: Instant
+    ) -> PortMemory {
         var memory = memory
         let latest = now.advanced(by: engine.policy.forgiveness)
         memory.relapseUntil = memory.relapseUntil.map { min($0, latest) }
         memory.incident?.limits?.lane = engine.policy.lane
         // An observing host programs nothing, whatever the other one did.
-        if engine.policy.mode == .observe { memory.incident?.isEnforced = false }
+        if engine.policy.mode(of: portClass) == .observe { memory.incident?.isEnforced = false }
         return memory
     }
 }

@@ -59,6 +59,8 @@ package enum TurnNote: Hashable, Sendable {
     case advised(PortName, String)
     /// Another host's memory of a port came: its rung, and whether it waits for the port.
     case imported(PortName, Rung, isWaiting: Bool)
+    /// What an operator said of a port has ended in time.
+    case orderOver(PortName, PortOrder)
     /// A port's guards are not as they are said: why.
     case guardsFailed(PortName, String)
     /// A port's guards refused frames, or would have: all that they counted, how many of these were not

@@ -93,6 +93,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         if known == nil { reclaim(watched, now: now) }
         // A tap is made first, and given its address a moment later.
         if known?.link.address != link.address { recall(watched, now: now) }
+        obey(slot, now: now)
     }
 
     mutating func vanish(_ index: Int32, now: Instant) {
