@@ -139,7 +139,9 @@ enum ExplanationReport {
                     + "\(calmNeeded(explanation)) so far)" : ", to see whether it floods again"
             lines.append("\(down.rung) \(after(down))\(calm)")
         } else if explanation.port.rung != "normal" {
-            lines.append("nothing by itself: `sluicectl release \(explanation.port.name)`")
+            let isHeld = explanation.port.order?.order == "hold"
+            let cure = isHeld ? "enable" : "release"
+            lines.append("nothing by itself: `sluicectl \(cure) \(explanation.port.name)`")
         }
         return lines
     }

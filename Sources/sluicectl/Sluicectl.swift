@@ -16,7 +16,8 @@ struct Sluicectl: ParsableCommand {
             """,
         version: Product.version,
         subcommands: [
-            StatusCommand.self, ExplainCommand.self, EventsCommand.self, ClassesCommand.self,
+            StatusCommand.self, TopCommand.self, ExplainCommand.self, EventsCommand.self,
+            ClassesCommand.self,
             GuardsCommand.self, MetricsCommand.self, ReleaseCommand.self, HoldCommand.self,
             ExemptCommand.self, DisableCommand.self, EnableCommand.self, EscalateCommand.self,
             ObserveCommand.self, ArmCommand.self, ReloadCommand.self, ExportCommand.self,

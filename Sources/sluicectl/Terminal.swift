@@ -2,6 +2,7 @@
 
 import FoundationEssentials
 import Glibc
+import LinuxSystem
 import SystemPackage
 
 /// Where lines go.
@@ -25,6 +26,11 @@ enum Terminal {
 
     /// The wall clock, in seconds since 1970.
     static var now: Double { Date().timeIntervalSince1970 }
+
+    /// Whether what is shown on the terminal may be coloured: see no-color.org.
+    static var wantsColour: Bool {
+        Environment.all["NO_COLOR"]?.isEmpty ?? true
+    }
 
     /// Waits.
     static func sleep(milliseconds: UInt32) { usleep(milliseconds * 1_000) }

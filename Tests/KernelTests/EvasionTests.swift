@@ -57,6 +57,7 @@ import Testing
                 #expect(tally.packetsPerSecond >= evasion.most * 0.5)
             }
             flood.stop()
+            #expect(!stage.daemon.lines.contains { $0.contains("event=cap-exceeded") })
             _ = try stage.daemon.stop()
         }
     }
@@ -87,6 +88,7 @@ import Testing
                 #expect(tally.bitsPerSecond > 0)
             }
             flood.stop()
+            #expect(!stage.daemon.lines.contains { $0.contains("event=cap-exceeded") })
             _ = try stage.daemon.stop()
         }
     }
@@ -113,6 +115,7 @@ import Testing
                 #expect(tally.packetsPerSecond <= Double(Stage.target) * 1.05)
             }
             flood.stop()
+            #expect(!stage.daemon.lines.contains { $0.contains("event=cap-exceeded") })
             _ = try stage.daemon.stop()
         }
     }

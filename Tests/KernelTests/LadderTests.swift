@@ -52,6 +52,7 @@ import Testing
             try stage.daemon.line(with: "event=repaired ", within: .seconds(5))
             #expect(try !rogue.isUp())
             flood.stop()
+            #expect(!stage.daemon.lines.contains { $0.contains("event=cap-exceeded") })
             _ = try stage.daemon.stop()
         }
     }
@@ -97,6 +98,7 @@ import Testing
             #expect(stage.rungs(of: rogue.name) == ["police", "shape", "police", "normal"])
             let left = try Snapshot.settledDifference(from: before)
             #expect(left == [])
+            #expect(!stage.daemon.lines.contains { $0.contains("event=cap-exceeded") })
             _ = try stage.daemon.stop()
         }
     }

@@ -54,7 +54,7 @@ import Testing
                 from: rogue.mac, during: measure(for: .seconds(1)))
             report(
                 "exempt, over a crash: \(passed.packetsPerSecond) of \(Stage.floodRate) pps pass")
-            #expect(passed.packetsPerSecond > Double(Stage.floodRate) * 0.8)
+            #expect(passed.packetsPerSecond > Double(Stage.target) * 5)
 
             _ = try ask("enable", rogue.name)
             try wait(for: "the police", within: .seconds(5)) {

@@ -70,6 +70,17 @@ package struct AlertLine: Hashable, Codable, Sendable {
                     ("event", "imported"), ("port", "\(name)"), ("rung", "\(rung)"),
                     ("waits", isWaiting ? "yes" : "no"),
                 ])
+        case .cap(let name, let direction, let isExceeded, let passed, let cap):
+            self.init(
+                isExceeded ? .alert : .notice,
+                [
+                    ("event", isExceeded ? "cap-exceeded" : "cap-holds"), ("port", "\(name)"),
+                    ("direction", direction.rawValue),
+                    ("delivered_pps", "\(Int64(passed.packetsPerSecond.rounded()))"),
+                    ("delivered_bps", "\(Int64(passed.bitsPerSecond.rounded()))"),
+                    ("cap_pps", "\(cap.packets.perSecond)"),
+                    ("cap_bps", "\(cap.bits.bitsPerSecond)"),
+                ])
         case .orderOver(let name, let order):
             self.init(
                 .notice,

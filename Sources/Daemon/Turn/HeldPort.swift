@@ -42,6 +42,8 @@ package struct HeldPort: Sendable {
     private var change: (began: Instant, last: Instant)?
     /// Whether what the VM sends goes past its limits.
     package var bypass = BypassWatch()
+    /// Whether its limits hold, by direction.
+    var caps = Caps()
     /// What of others is in the way of its limits, or its limits in theirs, as last told.
     package var advisories: [String]
 
@@ -65,6 +67,15 @@ package struct HeldPort: Sendable {
         redirects = []
         leftUntil = nil
         bypass = BypassWatch()
+        caps = Caps()
+    }
+
+    /// Whether its limits hold, by direction.
+    struct Caps: Sendable {
+        var from = CapWatch()
+        var to = CapWatch()
+
+        var isExceeded: Bool { from.isExceeded || to.isExceeded }
     }
 
     /// Somebody, maybe we, changed its traffic control.

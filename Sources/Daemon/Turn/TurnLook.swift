@@ -157,6 +157,24 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             held[slot]?.bypass.take(offered: table.received(from: port.port.id.index), seen: seen)
         }
         table.update(slot) { $0.take(measured, at: now) }
+        prove(slot)
+    }
+
+    /// Whether what gets through is what may: told when it begins not to hold, and when it does again.
+    private mutating func prove(_ slot: Engine.Slot) {
+        guard let port = table.watched[slot], let limits = engine.view(slot).limits else { return }
+        if let cap = limits.from?.cap, let passed = port.delivered?.from,
+            held[slot]?.caps.from.take(passed, lane: port.lane?.from, cap) == true
+        {
+            let isExceeded = held[slot]?.caps.from.isExceeded == true
+            output.notes.append(.cap(port.port.name, .from, isExceeded, passed, cap))
+        }
+        if let cap = limits.to?.cap, let passed = port.delivered?.to,
+            held[slot]?.caps.to.take(passed, lane: port.lane?.to, cap) == true
+        {
+            let isExceeded = held[slot]?.caps.to.isExceeded == true
+            output.notes.append(.cap(port.port.name, .to, isExceeded, passed, cap))
+        }
     }
 
     /// What others have on a port that takes effect from its limits, or loses it by them: told when
@@ -164,6 +182,11 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     mutating func advise(_ port: WatchedPort, at slot: Engine.Slot) {
         guard let known = held[slot] else { return }
         var sentences = control.advisories(of: port.controlled)
+        if known.caps.isExceeded {
+            sentences.append(
+                "more passes its limits than may: look at `tc -s filter show` and `tc -s qdisc show`"
+            )
+        }
         if known.bypass.isBypassed {
             sentences.append(
                 "more than half of what \(port.port.name) sends goes past its limits: another "
@@ -183,6 +206,15 @@ extension DeliveredCounters {
     fileprivate func adding(_ lane: DeliveredCounters?) -> DeliveredCounters {
         guard let lane else { return self }
         return DeliveredCounters(packets: packets &+ lane.packets, bytes: bytes &+ lane.bytes)
+    }
+}
+
+extension CapWatch {
+    /// What got through, lane included, and the lane's share.
+    fileprivate mutating func take(_ passed: Load, lane: Load?, _ cap: Cap) -> Bool {
+        take(
+            packetsPerSecond: passed.packetsPerSecond - (lane?.packetsPerSecond ?? 0),
+            bitsPerSecond: passed.bitsPerSecond - (lane?.bitsPerSecond ?? 0), cap: cap)
     }
 }
 

@@ -1,4 +1,5 @@
 // What a turn leaves for those beside it: what is to be told, and machines to stop.
+package import ControlAPI
 package import Mitigation
 package import TrafficControl
 
@@ -59,6 +60,8 @@ package enum TurnNote: Hashable, Sendable {
     case advised(PortName, String)
     /// Another host's memory of a port came: its rung, and whether it waits for the port.
     case imported(PortName, Rung, isWaiting: Bool)
+    /// What gets through a port's limits is more than may (true), or no longer: what, of how much.
+    case cap(PortName, Direction, Bool, Load, Cap)
     /// What an operator said of a port has ended in time.
     case orderOver(PortName, PortOrder)
     /// A port's guards are not as they are said: why.
