@@ -64,11 +64,17 @@ let package = Package(
             name: "TrafficControl", dependencies: ["Mitigation", "Netlink", "LinuxSystem"],
             swiftSettings: testable),
 
+        // What operators write, for the daemon and for whoever asks what it would do.
+        .target(
+            name: "Settings", dependencies: ["ControlAPI", "Mitigation", "TOML", "TrafficControl"],
+            swiftSettings: testable),
+
         // The turn, and what lives beside it.
         .target(
             name: "Daemon",
             dependencies: [
-                "ControlAPI", "LinuxSystem", "Mitigation", "Netlink", "TOML", "TrafficControl",
+                "ControlAPI", "LinuxSystem", "Mitigation", "Netlink", "Settings",
+                "TrafficControl",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -79,7 +85,7 @@ let package = Package(
         .executableTarget(
             name: "sluiced",
             dependencies: [
-                "ControlAPI", "Daemon", "LinuxSystem",
+                "ControlAPI", "Daemon", "LinuxSystem", "Settings",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict,
@@ -113,7 +119,7 @@ let package = Package(
             name: "Fuzz",
             dependencies: [
                 "CNetlink", "ControlAPI", "Daemon", "LinuxSystem", "Mitigation", "Netlink",
-                "Seeded", "TOML", "TrafficControl",
+                "Seeded", "Settings", "TOML", "TrafficControl",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -125,7 +131,7 @@ let package = Package(
         .executableTarget(
             name: "sluice-rehearsal",
             dependencies: [
-                "CRehearsal", "ControlAPI", "Daemon", "Lab", "Mitigation", "Netlink",
+                "CRehearsal", "ControlAPI", "Daemon", "Lab", "Mitigation", "Netlink", "Settings",
                 "TrafficControl",
             ],
             path: "Tests/Rehearsal", swiftSettings: strict),
@@ -138,13 +144,14 @@ let package = Package(
         .testTarget(
             name: "SimulationTests",
             dependencies: [
-                "ControlAPI", "Daemon", "Mitigation", "Netlink", "Seeded", "TrafficControl",
+                "ControlAPI", "Daemon", "Mitigation", "Netlink", "Seeded", "Settings",
+                "TrafficControl",
             ],
             swiftSettings: strict),
         .testTarget(
             name: "ControlAPITests",
             dependencies: [
-                "ControlAPI", "Daemon", "LinuxSystem", "sluicectl",
+                "ControlAPI", "Daemon", "LinuxSystem", "Settings", "sluicectl",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
@@ -152,8 +159,8 @@ let package = Package(
         .testTarget(
             name: "DaemonTests",
             dependencies: [
-                "ControlAPI", "Daemon", "Lab", "LinuxSystem", "Mitigation", "Seeded", "TOML",
-                "TrafficControl",
+                "ControlAPI", "Daemon", "Lab", "LinuxSystem", "Mitigation", "Seeded", "Settings",
+                "TOML", "TrafficControl",
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
             exclude: ["ConfigurationFixtures"], swiftSettings: strict),
@@ -173,7 +180,7 @@ let package = Package(
             name: "KernelTests",
             dependencies: [
                 "CLab", "ControlAPI", "Daemon", "Lab", "LabTesting", "LinuxSystem", "Mitigation",
-                "TrafficControl",
+                "Settings", "TrafficControl",
             ],
             swiftSettings: strict),
     ],

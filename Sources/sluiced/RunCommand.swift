@@ -3,6 +3,7 @@ internal import ArgumentParser
 internal import ControlAPI
 internal import Daemon
 internal import LinuxSystem
+internal import Settings
 
 struct RunCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -23,7 +24,7 @@ struct RunCommand: ParsableCommand {
     private static let refused = ExitCode(78)
 
     @Option(name: [.short, .long], help: "The configuration file.", completion: .file())
-    var config = Daemon.Configuration.defaultPath
+    var config = Settings.Configuration.defaultPath
 
     @Flag(
         help: "Check the configuration file and the files of guards, say what is wrong, and exit.")
@@ -36,7 +37,7 @@ struct RunCommand: ParsableCommand {
     private func check() throws {
         var problems: [String] = []
         do throws(ConfigurationError) {
-            let configuration = try Daemon.Configuration.load(path: config)
+            let configuration = try Settings.Configuration.load(path: config)
             var folder = GuardFolder(path: configuration.guardFolder)
             problems = folder.look()?.problems ?? []
         } catch {

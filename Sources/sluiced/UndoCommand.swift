@@ -2,6 +2,7 @@
 internal import ArgumentParser
 internal import Daemon
 internal import LinuxSystem
+internal import Settings
 
 struct UndoCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -21,7 +22,7 @@ struct UndoCommand: ParsableCommand {
         name: [.short, .long],
         help: "The configuration file, for the places of the socket and the journal.",
         completion: .file())
-    var config = Daemon.Configuration.defaultPath
+    var config = Settings.Configuration.defaultPath
 
     @Flag(help: "Go on where a daemon runs, which puts back what it holds.")
     var force = false

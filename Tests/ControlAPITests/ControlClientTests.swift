@@ -4,6 +4,7 @@ import ArgumentParser
 import ControlAPI
 import Daemon
 import Glibc
+import Settings
 import Synchronization
 import SystemPackage
 import Testing

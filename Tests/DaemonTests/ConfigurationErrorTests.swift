@@ -4,6 +4,7 @@ import TOML
 import Testing
 
 @testable import Daemon
+@testable import Settings
 
 @Suite struct ConfigurationErrorTests {
     static let fixtures = [

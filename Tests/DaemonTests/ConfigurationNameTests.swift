@@ -4,6 +4,7 @@ import Mitigation
 import Testing
 
 @testable import Daemon
+@testable import Settings
 
 @Suite struct ConfigurationNameTests {
     /// Guards against: an operators' name that no class or the wrong class claims.

@@ -5,6 +5,7 @@ import TOML
 import Testing
 
 @testable import Daemon
+@testable import Settings
 
 @Suite struct ConfigurationTOMLTests {
     /// Guards against: a place that is lost or off by one, and keys in another order.

@@ -6,6 +6,7 @@ import Testing
 import TrafficControl
 
 @testable import Daemon
+@testable import Settings
 
 @Suite struct ConfigurationTests {
     /// The repository's Configs/sluiced.toml.

@@ -8,6 +8,7 @@ import Synchronization
 import SystemPackage
 
 @testable import Daemon
+@testable import Settings
 
 /// A turn that answers as a test wants.
 final class TestTurn: Sendable {

@@ -7,6 +7,7 @@ import SystemPackage
 import Testing
 
 @testable import Daemon
+@testable import Settings
 
 @Suite struct ControlServerTests {
     private func decode<Value: Decodable>(_ type: Value.Type, _ answer: Answer) throws -> Value {

@@ -6,6 +6,7 @@ import Testing
 import TrafficControl
 
 @testable import Daemon
+@testable import Settings
 
 @Suite struct GuardTests {
     private static func configuration(_ text: String) throws -> Configuration {

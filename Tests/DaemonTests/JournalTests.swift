@@ -9,6 +9,7 @@ import Testing
 import TrafficControl
 
 @testable import Daemon
+@testable import Settings
 
 @Suite struct JournalTests {
     private static let now = Instant(nanoseconds: 90_000_000_000)

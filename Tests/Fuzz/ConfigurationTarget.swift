@@ -3,6 +3,7 @@ import Mitigation
 import TOML
 
 @testable import Daemon
+@testable import Settings
 
 extension FuzzTarget {
     /// Any bytes give a configuration, or mistakes that are each told in a line.

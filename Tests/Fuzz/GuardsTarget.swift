@@ -5,6 +5,7 @@ import Netlink
 import TOML
 
 @testable import Daemon
+@testable import Settings
 @testable import TrafficControl
 
 extension FuzzTarget {

@@ -3,6 +3,7 @@ import Mitigation
 import TrafficControl
 
 @testable import Daemon
+@testable import Settings
 
 extension FuzzTarget {
     /// Any bytes are refused, or give a state that is written and read back, moved to other clocks,

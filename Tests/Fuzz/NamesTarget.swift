@@ -6,6 +6,7 @@ import NIOHTTP1
 import TrafficControl
 
 @testable import Daemon
+@testable import Settings
 
 extension FuzzTarget {
     /// A name and a sentence, through every way out.

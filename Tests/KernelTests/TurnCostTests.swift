@@ -7,6 +7,7 @@ import Lab
 import LabTesting
 import LinuxSystem
 import Mitigation
+import Settings
 import Testing
 import TrafficControl
 
@@ -34,7 +35,7 @@ import TrafficControl
         try await Namespace.run {
             let folder = try ScratchFolder()
             try Self.makePorts(folder)
-            var configuration = Daemon.Configuration()
+            var configuration = Settings.Configuration()
             configuration.policy.grace = .zero
             var settings = JournalSettings()
             settings.directory = folder.file("state")

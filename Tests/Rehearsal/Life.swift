@@ -7,6 +7,7 @@ import Daemon
 import Lab
 import Mitigation
 import Netlink
+import Settings
 import TrafficControl
 
 /// What the VM's port sees.

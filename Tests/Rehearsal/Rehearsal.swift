@@ -14,6 +14,7 @@ import CRehearsal
 import Daemon
 import Lab
 import Mitigation
+import Settings
 import TrafficControl
 
 @main

@@ -6,6 +6,7 @@ import Seeded
 import Testing
 
 @testable import Daemon
+@testable import Settings
 
 @Suite struct DeathTests {
     private static var policy: Policy {

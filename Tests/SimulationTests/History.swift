@@ -7,6 +7,7 @@ import Seeded
 import TrafficControl
 
 @testable import Daemon
+@testable import Settings
 
 final class History {
     typealias SimulatedTurn = Turn<SimulatedHost, SimulatedControl, SimulatedStore>

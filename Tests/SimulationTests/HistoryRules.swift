@@ -14,6 +14,7 @@ import Netlink
 import TrafficControl
 
 @testable import Daemon
+@testable import Settings
 
 /// One direction as it was sampled.
 struct Side {

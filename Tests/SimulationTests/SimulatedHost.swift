@@ -6,6 +6,7 @@ import Netlink
 import Seeded
 
 @testable import Daemon
+@testable import Settings
 @testable import TrafficControl
 
 /// The interfaces and their counters.

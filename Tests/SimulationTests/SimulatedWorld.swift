@@ -9,6 +9,7 @@ import Netlink
 import Seeded
 
 @testable import Daemon
+@testable import Settings
 @testable import TrafficControl
 
 /// Whose `ingress` or `clsact` stands on a port.

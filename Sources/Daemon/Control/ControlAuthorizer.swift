@@ -3,6 +3,7 @@
 
 import Glibc
 import LinuxSystem
+import Settings
 import SystemPackage
 
 /// What a peer may do.
@@ -16,6 +17,14 @@ package enum ControlAccess: UInt8, Hashable, Comparable, Sendable {
 
     /// The narrower right comes first.
     package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+}
+
+extension ControlSettings {
+    /// A peer with this right gets a connection while fewer than this are open: whoever may only
+    /// read cannot shut out who acts.
+    func mostConnections(for access: ControlAccess) -> Int {
+        access == .act ? maximumConnections : maximumConnections - maximumConnections / 4
+    }
 }
 
 /// Who may do what, with the configuration's groups looked up.

@@ -8,6 +8,7 @@ package import LinuxSystem
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+package import Settings
 import Synchronization
 import SystemPackage
 

@@ -6,6 +6,7 @@
 internal import Dispatch
 internal import LinuxSystem
 package import Mitigation
+internal import Settings
 internal import SystemPackage
 package import TrafficControl
 
@@ -13,7 +14,7 @@ package import TrafficControl
 package struct GuardFolder: Sendable {
     /// What each file's name ends with; what goes before it is the port's name, as `sluicectl status`
     /// prints it. Others are not looked at, so that a file can be written beside its place and renamed.
-    package static let suffix = ".toml"
+    package static let suffix = GuardBook.fileSuffix
     /// As many files as are read; what goes beyond is refused.
     private static let mostFiles = 16_384
 

@@ -8,19 +8,11 @@
 internal import Dispatch
 internal import LinuxSystem
 package import Mitigation
+package import Settings
 internal import Synchronization
 internal import SystemPackage
 
-/// Where the journal's files are.
-package struct JournalSettings: Hashable, Sendable {
-    /// The durable copy's folder (systemd's StateDirectory).
-    package var directory = "/var/lib/sluice"
-    /// The folder in memory (systemd's RuntimeDirectory, kept over a restart).
-    package var runtime = "/run/sluice"
-
-    /// The defaults.
-    package init() {}
-
+extension JournalSettings {
     /// The two files: in memory, and durable.
     var files: (runtime: AtomicFile, durable: AtomicFile) {
         (AtomicFile(path: runtime + "/journal.json"), AtomicFile(path: directory + "/journal.json"))

@@ -9,6 +9,7 @@ internal import Dispatch
 internal import LinuxSystem
 internal import Mitigation
 internal import Netlink
+internal import Settings
 internal import Synchronization
 internal import SystemPackage
 internal import TrafficControl

@@ -2,6 +2,7 @@
 // turn: a program that hangs delays nobody, and is killed.
 internal import LinuxSystem
 internal import Mitigation
+package import Settings
 internal import Subprocess
 internal import Synchronization
 internal import SystemPackage

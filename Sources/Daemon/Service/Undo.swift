@@ -7,6 +7,7 @@
 internal import FoundationEssentials
 internal import LinuxSystem
 internal import Mitigation
+internal import Settings
 internal import TrafficControl
 
 /// What was taken out.

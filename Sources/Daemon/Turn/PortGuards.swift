@@ -1,5 +1,6 @@
 // What the turn keeps of a port's guards, and when their drops are told.
 package import Mitigation
+internal import Settings
 package import TrafficControl
 
 /// The guards of a port: what is wanted, what stands, what they refused.

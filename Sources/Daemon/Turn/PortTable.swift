@@ -7,6 +7,7 @@
 package import ControlAPI
 package import Mitigation
 package import Netlink
+package import Settings
 package import TrafficControl
 
 /// What is known of a watched port beside the engine.

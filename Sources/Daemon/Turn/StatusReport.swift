@@ -1,6 +1,7 @@
 // The present state as the socket tells it.
 package import ControlAPI
 package import Mitigation
+internal import Settings
 import TrafficControl
 
 /// What the service knows of itself, beside the turn.

@@ -14,16 +14,8 @@
 // before it is told; what is told is handed over in order, each once.
 package import Mitigation
 internal import Netlink
+package import Settings
 package import TrafficControl
-
-/// What the turn does on its own account.
-package struct TurnSettings: Hashable, Sendable {
-    /// How often in a minute what somebody takes out of a port is put back.
-    package var repairsPerMinute = 10
-
-    /// The defaults.
-    package init() {}
-}
 
 /// The daemon's turn over a host, its traffic control, and the journal.
 package struct Turn<

@@ -1,6 +1,7 @@
 // What a turn leaves for those beside it: what is to be told, and machines to stop.
 package import ControlAPI
 package import Mitigation
+package import Settings
 package import TrafficControl
 
 /// A virtual machine is to be stopped: its link is down.

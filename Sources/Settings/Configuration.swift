@@ -76,12 +76,6 @@ package struct ControlSettings: Hashable, Sendable {
     /// act.
     package var maximumConnections = 64
 
-    /// A peer with this right gets a connection while fewer than this are open: whoever may only
-    /// read cannot shut out who acts.
-    func mostConnections(for access: ControlAccess) -> Int {
-        access == .act ? maximumConnections : maximumConnections - maximumConnections / 4
-    }
-
     /// The defaults.
     package init() {}
 }
@@ -130,6 +124,26 @@ package struct SyslogSettings: Hashable, Sendable {
 
     /// The facility of every line.
     package var facility: Facility = .daemon
+
+    /// The defaults.
+    package init() {}
+}
+
+/// Where the journal's files are.
+package struct JournalSettings: Hashable, Sendable {
+    /// The durable copy's folder (systemd's StateDirectory).
+    package var directory = "/var/lib/sluice"
+    /// The folder in memory (systemd's RuntimeDirectory, kept over a restart).
+    package var runtime = "/run/sluice"
+
+    /// The defaults.
+    package init() {}
+}
+
+/// What the turn does on its own account.
+package struct TurnSettings: Hashable, Sendable {
+    /// How often in a minute what somebody takes out of a port is put back.
+    package var repairsPerMinute = 10
 
     /// The defaults.
     package init() {}

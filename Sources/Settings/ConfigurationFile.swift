@@ -18,7 +18,7 @@ extension Configuration {
 
 /// The bytes of a file that an operator wrote, at most 1 MiB; one that cannot be read is a mistake
 /// without a place.
-func readConfiguration(_ path: String, cure: String) throws(ConfigurationError) -> [UInt8] {
+package func readConfiguration(_ path: String, cure: String) throws(ConfigurationError) -> [UInt8] {
     do throws(FileError) {
         return try contents(ofFile: path)
     } catch {
