@@ -41,6 +41,9 @@ let package = Package(
         .target(name: "Mitigation", swiftSettings: strict),
         .target(name: "ControlAPI", swiftSettings: strict),
 
+        // What the decision was told, written down, and the decision run over it again: pure too.
+        .target(name: "Recording", dependencies: ["Mitigation"], swiftSettings: testable),
+
         // The kernel's netlink.
         .systemLibrary(
             name: "LibNL", pkgConfig: "libnl-route-3.0", providers: [.apt(["libnl-route-3-dev"])]),
@@ -141,6 +144,9 @@ let package = Package(
         .target(name: "Seeded", path: "Tests/Seeded", swiftSettings: strict),
         .testTarget(
             name: "MitigationTests", dependencies: ["Mitigation", "Seeded"], swiftSettings: strict),
+        .testTarget(
+            name: "RecordingTests", dependencies: ["Mitigation", "Recording", "Seeded"],
+            swiftSettings: strict),
         .testTarget(
             name: "SimulationTests",
             dependencies: [

@@ -18,12 +18,24 @@ public struct FloodPath: Hashable, Codable, Sendable {
         public var name: PortName
         /// What it carried, over the trip's time, in the flood's direction.
         public var load: Cap
+
+        /// A port with what it carried.
+        public init(name: PortName, load: Cap) {
+            self.name = name
+            self.load = load
+        }
     }
 
     /// The VM's port first; then a router's inner and outer leg, or the VTEP. Alone: neither is here.
     public var legs: [Leg]
     /// The port that is limited along with the VM's.
     public var companion: PortName?
+
+    /// A way over these ports.
+    public init(legs: [Leg], companion: PortName?) {
+        self.legs = legs
+        self.companion = companion
+    }
 
     /// `vm-1-00df -> spc-00df -> pub-00df`
     public var description: String { legs.map { "\($0.name)" }.joined(separator: " -> ") }

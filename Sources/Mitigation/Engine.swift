@@ -151,6 +151,17 @@ public struct Engine: Sendable {
     /// The place of a port; nil where there is no such port.
     public func slot(of id: PortID) -> Slot? { slotOf[id] }
 
+    /// Whether there is a port at this place.
+    public func has(_ slot: Slot) -> Bool {
+        slot >= 0 && slot < isLive.count && isLive[slot]
+    }
+
+    /// Whether the port at this place has an incident: limits, an alert, or something asked for.
+    public func hasIncident(_ slot: Slot) -> Bool { ladderIndex(slot) != nil }
+
+    /// Whether any port has one.
+    public var hasIncidents: Bool { !ladders.isEmpty }
+
     /// The places of all ports, in ascending order.
     public var slots: Slots { Slots(isLive: isLive) }
 

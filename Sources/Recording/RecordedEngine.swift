@@ -1,0 +1,206 @@
+// An engine, and what writes down all that it is told and tells. Without a recorder it is the engine
+// and nothing else.
+// Invariant: there is no way past the recorder: whatever changes a decision goes through here.
+public import Mitigation
+
+/// An engine that may be recorded. Its functions are the engine's, which says what they do.
+public struct RecordedEngine: Sendable {
+    /// The engine, to be looked at.
+    public private(set) var engine: Engine
+    /// What stands beside it; nil: nothing is recorded.
+    public private(set) var recorder: Recorder?
+
+    /// An engine without ports; its grace begins now.
+    public init(policy: Policy, now: Instant) { engine = Engine(policy: policy, now: now) }
+
+    // MARK: What an engine says
+
+    /// The rules in force.
+    public var policy: Policy { engine.policy }
+    /// What the breaker stands on.
+    public var breaker: Event.BreakerCause? { engine.breaker }
+    /// How many ports are above normal.
+    public var mitigatedCount: Int { engine.mitigatedCount }
+    /// The places of all ports.
+    public var slots: Slots { engine.slots }
+    /// What is remembered apart from the ports.
+    public var memory: EngineMemory { engine.memory }
+    /// The place of a port.
+    public func slot(of id: PortID) -> Engine.Slot? { engine.slot(of: id) }
+    /// What is known of a port.
+    public func view(_ slot: Engine.Slot) -> PortView { engine.view(slot) }
+    /// What is remembered of a port.
+    public func memory(_ slot: Engine.Slot, now: Instant) -> PortMemory? {
+        engine.memory(slot, now: now)
+    }
+
+    // MARK: What it is told
+
+    /// `Engine.replace`.
+    public mutating func replace(policy: Policy, now: Instant) {
+        engine.replace(policy: policy, now: now)
+        guard let recorder else { return }
+        note(.replace(recorder.configuration, modes: policy.modes), now)
+    }
+
+    /// `Engine.appear`.
+    @discardableResult
+    public mutating func appear(_ port: Port, now: Instant) -> Engine.Slot {
+        let slot = engine.appear(port, now: now)
+        note(.appear(port, place: slot), now)
+        return slot
+    }
+
+    /// `Engine.vanish`.
+    public mutating func vanish(_ id: PortID, now: Instant, into actions: inout [Action]) {
+        note(.vanish(id), now)
+        let before = actions.count
+        engine.vanish(id, now: now, into: &actions)
+        tell(actions, from: before)
+    }
+
+    /// `Engine.sample`.
+    @inline(__always)
+    public mutating func sample(_ slot: Engine.Slot, _ counters: Counters, at: Instant) {
+        engine.sample(slot, counters, at: at)
+        recorder?.sample(slot, counters, at: at)
+    }
+
+    /// `Engine.delivered`.
+    public mutating func delivered(
+        _ slot: Engine.Slot, _ direction: Direction, _ counters: DeliveredCounters, at: Instant
+    ) {
+        engine.delivered(slot, direction, counters, at: at)
+        guard recorder != nil, engine.hasIncident(slot), let id = portID(slot) else { return }
+        note(.delivered(id, direction, counters), at)
+    }
+
+    /// `Engine.finishPoll`.
+    public mutating func finishPoll(now: Instant, into actions: inout [Action]) {
+        let before = actions.count
+        engine.finishPoll(now: now, into: &actions)
+        guard recorder != nil else { return }
+        recorder?.finishPoll(engine, now: now)
+        tell(actions, from: before)
+    }
+
+    /// `Engine.confirm`.
+    public mutating func confirm(
+        _ id: PortID, _ outcome: Outcome, now: Instant, into actions: inout [Action]
+    ) {
+        note(.confirm(id, outcome), now)
+        let before = actions.count
+        engine.confirm(id, outcome, now: now, into: &actions)
+        tell(actions, from: before)
+    }
+
+    /// `Engine.release`.
+    public mutating func release(
+        _ id: PortID, now: Instant, into actions: inout [Action]
+    ) -> Bool {
+        note(.release(id), now)
+        let before = actions.count
+        defer { tell(actions, from: before) }
+        return engine.release(id, now: now, into: &actions)
+    }
+
+    /// `Engine.order`.
+    public mutating func order(
+        _ id: PortID, _ order: PortOrder?, now: Instant, into actions: inout [Action]
+    ) {
+        note(.order(id, order), now)
+        let before = actions.count
+        engine.order(id, order, now: now, into: &actions)
+        tell(actions, from: before)
+    }
+
+    /// `Engine.escalate`.
+    public mutating func escalate(
+        _ id: PortID, now: Instant, into actions: inout [Action]
+    ) -> EscalationRefusal? {
+        note(.escalate(id), now)
+        let before = actions.count
+        defer { tell(actions, from: before) }
+        return engine.escalate(id, now: now, into: &actions)
+    }
+
+    /// `Engine.adopt`.
+    @discardableResult
+    public mutating func adopt(
+        _ slot: Engine.Slot, _ limits: Limits, linkIsDown: Bool, now: Instant
+    ) -> Bool {
+        if recorder != nil, let id = portID(slot) {
+            note(.adopt(id, limits, linkIsDown: linkIsDown), now)
+        }
+        return engine.adopt(slot, limits, linkIsDown: linkIsDown, now: now)
+    }
+
+    /// `Engine.restore`.
+    public mutating func restore(_ memory: EngineMemory, now: Instant) {
+        note(.restore(memory), now)
+        engine.restore(memory, now: now)
+    }
+
+    /// `Engine.restore`.
+    public mutating func restore(_ slot: Engine.Slot, _ memory: PortMemory, now: Instant) {
+        if recorder != nil, let id = portID(slot) { note(.restorePort(id, memory), now) }
+        engine.restore(slot, memory, now: now)
+    }
+
+    /// `Engine.distrust`, at `now`.
+    public mutating func distrust(
+        _ id: PortID, _ sentence: String, until: Instant, now: Instant
+    ) {
+        note(.distrust(id, sentence, until: until), now)
+        engine.distrust(id, sentence, until: until)
+    }
+
+    // MARK: Recording
+
+    /// Records from now on: before anything else is told.
+    ///
+    /// - Parameters:
+    ///   - configuration: the text that the policy was read from.
+    ///   - wallNanoseconds: the wall clock, in nanoseconds since 1970.
+    public mutating func record(
+        _ settings: RecorderSettings, configuration: [UInt8], now: Instant, wallNanoseconds: UInt64
+    ) {
+        var recorder = Recorder(
+            settings, configuration: configuration, policy: engine.policy, now: now)
+        recorder.start(engine, now: now, wallNanoseconds: wallNanoseconds)
+        self.recorder = recorder
+    }
+
+    /// The text of the configuration whose policy is about to replace the present one.
+    public mutating func note(configuration: [UInt8]) { recorder?.configuration = configuration }
+
+    /// A turn ends. What was written is given away where that is due (a second of turns, or much), and
+    /// a new file begins where this one is long enough, or broken.
+    ///
+    /// - Parameter body: gets whole frames, and whether they begin a file; takes the bytes by leaving
+    ///   an empty array with room in it, or leaves them as they are until the next turn.
+    public mutating func endTurn(
+        now: Instant, wallNanoseconds: () -> UInt64, isLast: Bool = false,
+        _ body: (inout [UInt8], _ beginsFile: Bool) -> Void
+    ) {
+        guard recorder != nil else { return }
+        if isLast { recorder?.flush() }
+        if recorder?.endTurn(now: now) == true { recorder?.give(body) }
+        guard !isLast, recorder?.isStartDue == true else { return }
+        recorder?.start(engine, now: now, wallNanoseconds: wallNanoseconds())
+    }
+
+    private func portID(_ slot: Engine.Slot) -> PortID? {
+        engine.has(slot) ? engine.view(slot).port.id : nil
+    }
+
+    private mutating func note(_ input: @autoclosure () -> EngineInput, _ now: Instant) {
+        guard recorder != nil else { return }
+        recorder?.take(input(), policy: engine.policy, at: now)
+    }
+
+    private mutating func tell(_ actions: [Action], from place: Int) {
+        guard recorder != nil, place < actions.count else { return }
+        for case .tell(let event) in actions[place...] { recorder?.tell(event) }
+    }
+}
