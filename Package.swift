@@ -76,7 +76,7 @@ let package = Package(
         .target(
             name: "Daemon",
             dependencies: [
-                "ControlAPI", "LinuxSystem", "Mitigation", "Netlink", "Settings",
+                "ControlAPI", "LinuxSystem", "Mitigation", "Netlink", "Recording", "Settings",
                 "TrafficControl",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -100,7 +100,7 @@ let package = Package(
         .target(
             name: "sluicectl",
             dependencies: [
-                "ControlAPI", "LinuxSystem",
+                "ControlAPI", "LinuxSystem", "Mitigation", "Recording", "Settings",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: testable),
@@ -122,7 +122,7 @@ let package = Package(
             name: "Fuzz",
             dependencies: [
                 "CNetlink", "ControlAPI", "Daemon", "LinuxSystem", "Mitigation", "Netlink",
-                "Seeded", "Settings", "TOML", "TrafficControl",
+                "Recording", "Seeded", "Settings", "TOML", "TrafficControl",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -134,8 +134,8 @@ let package = Package(
         .executableTarget(
             name: "sluice-rehearsal",
             dependencies: [
-                "CRehearsal", "ControlAPI", "Daemon", "Lab", "Mitigation", "Netlink", "Settings",
-                "TrafficControl",
+                "CRehearsal", "ControlAPI", "Daemon", "Lab", "Mitigation", "Netlink", "Recording",
+                "Settings", "TrafficControl",
             ],
             path: "Tests/Rehearsal", swiftSettings: strict),
 
@@ -150,14 +150,15 @@ let package = Package(
         .testTarget(
             name: "SimulationTests",
             dependencies: [
-                "ControlAPI", "Daemon", "Mitigation", "Netlink", "Seeded", "Settings",
+                "ControlAPI", "Daemon", "Mitigation", "Netlink", "Recording", "Seeded", "Settings",
                 "TrafficControl",
             ],
             swiftSettings: strict),
         .testTarget(
             name: "ControlAPITests",
             dependencies: [
-                "ControlAPI", "Daemon", "LinuxSystem", "Settings", "sluicectl",
+                "ControlAPI", "Daemon", "LinuxSystem", "Mitigation", "Recording", "Settings",
+                "sluicectl",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
@@ -165,8 +166,8 @@ let package = Package(
         .testTarget(
             name: "DaemonTests",
             dependencies: [
-                "ControlAPI", "Daemon", "Lab", "LinuxSystem", "Mitigation", "Seeded", "Settings",
-                "TOML", "TrafficControl",
+                "ControlAPI", "Daemon", "Lab", "LinuxSystem", "Mitigation", "Recording", "Seeded",
+                "Settings", "TOML", "TrafficControl",
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
             exclude: ["ConfigurationFixtures"], swiftSettings: strict),
@@ -186,7 +187,7 @@ let package = Package(
             name: "KernelTests",
             dependencies: [
                 "CLab", "ControlAPI", "Daemon", "Lab", "LabTesting", "LinuxSystem", "Mitigation",
-                "Settings", "TrafficControl",
+                "Recording", "Settings", "TrafficControl",
             ],
             swiftSettings: strict),
     ],

@@ -116,6 +116,13 @@ public enum WallClock {
     /// Seconds since 1970.
     public static var seconds: Int64 { Int64(time(nil)) }
 
+    /// Nanoseconds since 1970.
+    public static var nanoseconds: UInt64 {
+        var moment = timespec()
+        unsafe clock_gettime(CLOCK_REALTIME, &moment)
+        return UInt64(max(0, moment.tv_sec)) &* 1_000_000_000 &+ UInt64(max(0, moment.tv_nsec))
+    }
+
     /// Seconds since 1970 with their fraction.
     public static var exactSeconds: Double {
         var moment = timespec()

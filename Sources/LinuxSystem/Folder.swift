@@ -8,7 +8,8 @@ public struct FolderEntry: Hashable, Sendable {
     /// Its name in the folder.
     public var name: String
     private var inode: UInt64
-    private var size: Int64
+    /// Its length in bytes, at that moment.
+    public private(set) var size: Int64
     private var changedAt: [Int64]
 
     /// The regular files of a folder whose names end in `suffix` and do not begin with a dot, links
@@ -46,6 +47,34 @@ public struct FolderEntry: Hashable, Sendable {
                         Int64(written.tv_sec), Int64(written.tv_nsec), Int64(changed.tv_sec),
                         Int64(changed.tv_nsec),
                     ]))
+        }
+    }
+}
+
+extension FolderEntry {
+    /// The folders in a folder whose names do not begin with a dot, links followed, by name.
+    ///
+    /// - Parameter most: what goes beyond is refused.
+    /// - Throws: errno; ENOTDIR where it is none, EMFILE where it has more than `most`.
+    public static func folders(_ path: String, most: Int) throws(Errno) -> [String] {
+        guard let folder = unsafe opendir(path) else { throw Errno(rawValue: errno) }
+        defer { _ = unsafe closedir(folder) }
+        var names: [String] = []
+        while true {
+            errno = 0
+            guard let entry = unsafe readdir(folder) else {
+                guard errno == 0 else { throw Errno(rawValue: errno) }
+                return names.sorted()
+            }
+            let name = unsafe withUnsafePointer(to: &entry.pointee.d_name.0) {
+                unsafe String(cString: $0)
+            }
+            var status = stat()
+            guard !name.hasPrefix("."), unsafe fstatat(dirfd(folder), name, &status, 0) == 0,
+                status.st_mode & S_IFMT == S_IFDIR
+            else { continue }
+            guard names.count < most else { throw .tooManyOpenFiles }
+            names.append(name)
         }
     }
 }

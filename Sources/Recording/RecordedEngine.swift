@@ -174,6 +174,9 @@ public struct RecordedEngine: Sendable {
     /// The text of the configuration whose policy is about to replace the present one.
     public mutating func note(configuration: [UInt8]) { recorder?.configuration = configuration }
 
+    /// Something that was given away is lost: the recording begins anew.
+    public mutating func breakRecording() { recorder?.breakOff() }
+
     /// A turn ends. What was written is given away where that is due (a second of turns, or much), and
     /// a new file begins where this one is long enough, or broken.
     ///

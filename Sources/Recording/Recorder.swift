@@ -14,8 +14,9 @@
 // measures what came since the one before it. An operator who brings a quiet port up the ladder has it
 // calibrated by its latest load, and the way of its flood by its router's of a second: then, too.
 //
-// Invariants: a poll without a new incident allocates nothing; the buffer never grows beyond its
-// bound: what does not fit is dropped and counted, and the recording begins anew when there is room.
+// Invariants: a poll without a new incident allocates nothing; the buffer never grows beyond its bound
+// and one turn: what does not fit is dropped and counted, and the recording begins anew when there is
+// room.
 public import Mitigation
 
 /// How a recorder records.
@@ -47,6 +48,8 @@ public struct Recorder: Sendable {
     private var frame: (place: Int, at: UInt64)?
     /// Where the present turn begins in the buffer.
     private var turnBegin = 0
+    /// Where the start ends that the buffer begins with.
+    private var startEnd = 0
     /// The buffer begins a file.
     private var beginsFile = false
     private var bytesInFile = 0
@@ -116,9 +119,7 @@ public struct Recorder: Sendable {
                 chosen.append(place)
             }
         }
-        // A sample takes 44 bytes at most, and up to five are written of a port.
-        let most = 64 + chosen.count * 44 * (watch.newlyHot ? 5 : 1)
-        guard hasRoom(most, now: now.nanoseconds) else { return }
+        guard hasRoom(0, now: now.nanoseconds) else { return }
         if watch.newlyHot { writeEarlier() }
         let at = watch.readAt ?? now.nanoseconds
         writer.byte(RecordTag.poll.rawValue)
@@ -132,6 +133,8 @@ public struct Recorder: Sendable {
             watch.write(Int(place), ago: 0, after: last, into: &writer)
             last = Int(place)
         }
+        // One turn alone always fits, however many ports there are.
+        if writer.bytes.count > settings.capacity, turnBegin > startEnd { dropTurn() }
     }
 
     /// What ports showed that matter from this poll on, the oldest poll first.
@@ -161,7 +164,8 @@ public struct Recorder: Sendable {
             dropped += 1
             return false
         }
-        guard writer.bytes.count + RecordFormat.frameHead + count <= settings.capacity else {
+        let size = writer.bytes.count + RecordFormat.frameHead + count
+        guard size <= settings.capacity || turnBegin <= startEnd else {
             dropTurn()
             return false
         }
@@ -225,6 +229,7 @@ public struct Recorder: Sendable {
         writer.value(start)
         closeFrame()
         turnBegin = writer.bytes.count
+        startEnd = turnBegin
         latest = now.nanoseconds
         step = 0
     }
@@ -240,6 +245,15 @@ public struct Recorder: Sendable {
         }
         turnBegin = writer.bytes.count
         return frame == nil && !writer.bytes.isEmpty
+    }
+
+    /// What was given away before is lost: nothing is of use before another start.
+    mutating func breakOff() {
+        frame = nil
+        writer.bytes.removeAll(keepingCapacity: true)
+        turnBegin = 0
+        startEnd = 0
+        isBroken = true
     }
 
     /// All that was written, whole turns; an open frame is closed.
@@ -260,6 +274,7 @@ public struct Recorder: Sendable {
         guard writer.bytes.isEmpty else { return }
         bytesInFile += count
         turnBegin = 0
+        startEnd = 0
         beginsFile = false
     }
 }

@@ -28,6 +28,8 @@ package struct Configuration: Hashable, Sendable {
     package var journal = JournalSettings()
     /// What the turn does on its own account.
     package var turn = TurnSettings()
+    /// What is written down for a replay.
+    package var recording = RecordingSettings()
 
     /// The built-in default: what an empty file means.
     package init() {
@@ -144,6 +146,21 @@ package struct JournalSettings: Hashable, Sendable {
 package struct TurnSettings: Hashable, Sendable {
     /// How often in a minute what somebody takes out of a port is put back.
     package var repairsPerMinute = 10
+
+    /// The defaults.
+    package init() {}
+}
+
+/// What the daemon writes down of what it sees, for `sluicectl replay`.
+package struct RecordingSettings: Hashable, Sendable {
+    /// Whether anything is.
+    package var isEnabled = true
+    /// Where its files are: by default a folder in the journal's.
+    package var directory = JournalSettings().directory + "/record"
+    /// How often the counters of all ports that moved are written.
+    package var interval: Duration = .seconds(10)
+    /// The most bytes of all files together: the oldest go first.
+    package var quota: UInt64 = 256_000_000
 
     /// The defaults.
     package init() {}

@@ -10,9 +10,23 @@ extension Configuration {
     ///
     /// - Throws: `ConfigurationError`; a file that cannot be read is one mistake without a place.
     package static func load(path: String) throws(ConfigurationError) -> Configuration {
-        let bytes = try readConfiguration(
+        try ConfigurationSource.load(path: path).configuration
+    }
+}
+
+/// A configuration, and the text that it was read from.
+package struct ConfigurationSource: Sendable {
+    /// What the text says.
+    package var configuration: Configuration
+    /// TOML.
+    package var text: [UInt8]
+
+    /// As `Configuration.load`.
+    package static func load(path: String) throws(ConfigurationError) -> ConfigurationSource {
+        let text = try readConfiguration(
             path, cure: "name another file with --config, or make it readable")
-        return try Configuration(parsing: bytes, file: path)
+        return ConfigurationSource(
+            configuration: try Configuration(parsing: text, file: path), text: text)
     }
 }
 

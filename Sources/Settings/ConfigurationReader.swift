@@ -240,6 +240,7 @@ struct ConfigurationReader {
                 "both are \"\(configuration.journal.directory)\", where one file would stand for two",
                 cure: "write a folder in memory for runtime, and one on disk for directory")
         }
+        readRecording(&configuration)
         let control = root.table("control")
         if let (path, position) = control.text("socket") {
             if !path.hasPrefix("/") || path.hasSuffix("/") || path.utf8.contains(0) {
@@ -256,6 +257,18 @@ struct ConfigurationReader {
         control.integer(
             "max_connections", into: &configuration.control.maximumConnections, in: 1...1024)
         root.table("syslog").word("facility", into: &configuration.syslog.facility)
+    }
+
+    private func readRecording(_ configuration: inout Configuration) {
+        let recording = root.table("recording")
+        configuration.recording.directory = configuration.journal.directory + "/record"
+        recording.boolean("enabled", into: &configuration.recording.isEnabled)
+        folder(recording, "directory", into: &configuration.recording.directory)
+        recording.duration(
+            "interval", into: &configuration.recording.interval,
+            in: .seconds(1) ... .seconds(3_600))
+        recording.size(
+            "quota", into: &configuration.recording.quota, in: 1_000_000...10_000_000_000_000)
     }
 
     func folder(_ table: TableReader, _ key: String, into value: inout String) {

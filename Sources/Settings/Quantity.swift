@@ -3,7 +3,7 @@
 // thousandth of a percent), or it is refused; nothing is rounded silently.
 
 /// A kind of quantity, and the units it may be written in.
-struct QuantityKind {
+package struct QuantityKind {
     /// In a sentence: "is no ___".
     let noun: String
     /// In a sentence: "is no unit of ___".
@@ -13,11 +13,13 @@ struct QuantityKind {
     /// What a right value looks like.
     let example: String
 
-    static let packetRate = QuantityKind(
+    /// Packets in a second.
+    package static let packetRate = QuantityKind(
         noun: "packet rate", plural: "packet rates",
         units: [("pps", 1), ("kpps", 1000), ("mpps", 1_000_000)],
         example: "10kpps")
-    static let bitRate = QuantityKind(
+    /// Bits in a second.
+    package static let bitRate = QuantityKind(
         noun: "bit rate", plural: "bit rates",
         units: [("bit", 1), ("kbit", 1000), ("mbit", 1_000_000), ("gbit", 1_000_000_000)],
         example: "16mbit")
@@ -27,6 +29,9 @@ struct QuantityKind {
             ("ms", 1_000_000), ("s", 1_000_000_000), ("min", 60_000_000_000),
             ("h", 3_600_000_000_000),
         ], example: "200ms")
+    static let size = QuantityKind(
+        noun: "size", plural: "size",
+        units: [("kb", 1_000), ("mb", 1_000_000), ("gb", 1_000_000_000)], example: "256mb")
     static let share = QuantityKind(
         noun: "share", plural: "shares", units: [("%", 1000)], example: "20%")
 
@@ -91,7 +96,7 @@ struct QuantityKind {
     }
 
     /// This many of the smallest unit in the largest unit that leaves a whole number.
-    func text(_ value: UInt64) -> String {
+    package func text(_ value: UInt64) -> String {
         let unit = units.last { value % $0.factor == 0 && value >= $0.factor } ?? units[0]
         let (whole, rest) = value.quotientAndRemainder(dividingBy: unit.factor)
         guard rest != 0 else { return "\(whole)\(unit.name)" }

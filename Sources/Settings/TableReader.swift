@@ -139,6 +139,11 @@ extension TableReader {
         }
     }
 
+    /// A number of bytes.
+    func size(_ key: String, into target: inout UInt64, in range: ClosedRange<UInt64>) {
+        if case .amount(let value)? = quantity(key, .size, in: range) { target = value }
+    }
+
     /// A rate of this kind.
     func rate(_ key: String, _ kind: QuantityKind, into target: inout UInt64) {
         if case .amount(let value)? = quantity(key, kind, in: Self.rates(kind)) { target = value }

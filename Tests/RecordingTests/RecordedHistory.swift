@@ -127,9 +127,9 @@ final class RecordedHistory {
     }
 
     private func endTurn(isLast: Bool) {
-        guard isLast || !isDiskSlow else { return }
         let wall = now + 1_700_000_000_000_000_000
         engine.endTurn(now: instant, wallNanoseconds: { wall }, isLast: isLast) { bytes, begins in
+            guard isLast || !isDiskSlow else { return }
             if begins { files.append([]) }
             files[files.count - 1] += bytes
             bytes.removeAll(keepingCapacity: true)

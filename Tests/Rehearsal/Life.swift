@@ -7,6 +7,7 @@ import Daemon
 import Lab
 import Mitigation
 import Netlink
+import Recording
 import Settings
 import TrafficControl
 

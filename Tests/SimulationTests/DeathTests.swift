@@ -2,6 +2,7 @@
 
 import Mitigation
 import Netlink
+import Recording
 import Seeded
 import Testing
 

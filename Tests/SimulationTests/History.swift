@@ -3,6 +3,7 @@
 import ControlAPI
 import Mitigation
 import Netlink
+import Recording
 import Seeded
 import TrafficControl
 

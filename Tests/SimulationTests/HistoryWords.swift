@@ -2,6 +2,7 @@
 
 import ControlAPI
 import Mitigation
+import Recording
 import Seeded
 
 @testable import Daemon

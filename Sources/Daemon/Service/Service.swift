@@ -9,6 +9,7 @@ internal import Dispatch
 internal import LinuxSystem
 internal import Mitigation
 internal import Netlink
+internal import Recording
 internal import Settings
 internal import Synchronization
 internal import SystemPackage
@@ -51,7 +52,7 @@ package struct ServiceError: Error, Sendable, CustomStringConvertible {
 private struct LoadedConfiguration: Sendable {
     /// The number of the read.
     var load: UInt64
-    var result: Result<Configuration, ConfigurationError>
+    var result: Result<ConfigurationSource, ConfigurationError>
 }
 
 /// The daemon.
@@ -73,6 +74,7 @@ package struct Service: ~Copyable {
     private let loaded = Handover<LoadedConfiguration>()
     private let guardFiles: GuardWatcher
     private let manager: ServiceManager?
+    private var records: RecordKeeper?
     private var limiter = LineLimiter()
     /// Who waits for a configuration to be read.
     private var reloads: [(load: UInt64, reply: Mailbox.Reply)] = []
@@ -100,7 +102,8 @@ package struct Service: ~Copyable {
         Environment.forget(forgotten)
         // The hook's programs need none.
         try sentence { () throws(Errno) in try Capabilities.clearAmbient() }
-        let configuration = try load(options.configuration)
+        let source = try load(options.configuration)
+        let configuration = source.configuration
         let log = try openLog(configuration, options)
         let control = try sentence { () throws(TrafficControlError) in
             try KernelTrafficControl.open(configuration.enforcement)
@@ -128,21 +131,25 @@ package struct Service: ~Copyable {
             log.write(
                 AlertLine(error.map { TurnNote.journalFailed($0.description) } ?? .journalWorks))
         }
-        let turn = Turn(
+        var turn = Turn(
             machine: host, control: control, journal: journal, policy: configuration.policy,
             names: configuration.names, settings: configuration.turn, guards: guards,
             remembered: findings.state, now: start)
+        let records = RecordKeeper(configuration.recording, log: log)
+        records?.begin(&turn.engine, configuration: source.text, now: start)
         return Service(
             options: options, configuration: configuration, turn: turn, sources: sources,
-            mailbox: mailbox, server: server, guardFiles: guardFiles, log: log, now: start)
+            mailbox: mailbox, server: server, guardFiles: guardFiles, log: log, records: records,
+            now: start)
     }
 
     private init(
         options: ServiceOptions, configuration: Configuration,
         turn: consuming Turn<KernelHost, KernelTrafficControl, FileJournal>,
         sources: consuming EventSources, mailbox: Mailbox, server: ControlServer,
-        guardFiles: GuardWatcher, log: LogWriter, now: Instant
+        guardFiles: GuardWatcher, log: LogWriter, records: RecordKeeper?, now: Instant
     ) {
+        self.records = records
         self.options = options
         self.configuration = configuration
         self.turn = turn
@@ -161,9 +168,9 @@ package struct Service: ~Copyable {
 
     // MARK: Start
 
-    private static func load(_ path: String) throws(ServiceError) -> Configuration {
+    private static func load(_ path: String) throws(ServiceError) -> ConfigurationSource {
         do throws(ConfigurationError) {
-            return try Configuration.load(path: path)
+            return try ConfigurationSource.load(path: path)
         } catch {
             var refusal = ServiceError(error.description)
             refusal.isRefusedConfiguration = true
@@ -270,6 +277,7 @@ package struct Service: ~Copyable {
         facts.totalLateness += lateness
         nextPoll += interval * expirations
         turn.run(now: now) { Self.now }
+        records?.endTurn(&turn.engine, now: Self.now)
         feedWatchdog(now: now)
         if hasMail { takeMail() }
     }
@@ -360,7 +368,7 @@ package struct Service: ~Copyable {
         let (loaded, wakeUp) = (loaded, sources.wakeUp)
         DispatchQueue.global().async {
             let result = Result { () throws(ConfigurationError) in
-                try Configuration.load(path: path)
+                try ConfigurationSource.load(path: path)
             }
             // A read that began earlier may end later.
             let read = LoadedConfiguration(load: load, result: result)
@@ -384,24 +392,27 @@ package struct Service: ~Copyable {
                     error: error.problems.first.map { "\($0)" } ?? "it is refused",
                     cure: "what was in force before goes on; sluiced --check-config --config "
                         + "\(options.configuration) names every mistake"))
-        case .success(let new):
+        case .success(let source):
+            let new = source.configuration
             let needsRestart =
                 new.control != configuration.control || new.syslog != configuration.syslog
                 || new.enforcement != configuration.enforcement
                 || new.journal != configuration.journal
                 || new.guardFolder != configuration.guardFolder
+                || new.recording != configuration.recording
             let hasNewInterval = new.policy.pollInterval != configuration.policy.pollInterval
             configuration = new
             var guards = new.guards
             guards.files = turn.book.files
+            turn.engine.note(configuration: source.text)
             turn.replace(
                 policy: new.policy, names: new.names, settings: new.turn, guards: guards,
                 now: Self.now)
             if hasNewInterval { startTimer() }
             let note =
                 needsRestart
-                ? "[control], [syslog], [journal], [guards], police.engine and tc.hook wait for a "
-                    + "restart" : nil
+                ? "[control], [syslog], [journal], [recording], [guards], police.engine and tc.hook "
+                    + "wait for a restart" : nil
             say(
                 AlertLine(
                     .notice,
@@ -485,6 +496,7 @@ package struct Service: ~Copyable {
         server.stop()
         turn.writeLast(now: Self.now)
         turn.journal.flush()
+        records?.end(&turn.engine, now: Self.now)
         log.write(
             AlertLine(
                 .info,

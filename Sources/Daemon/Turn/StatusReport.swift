@@ -1,6 +1,7 @@
 // The present state as the socket tells it.
 package import ControlAPI
 package import Mitigation
+internal import Recording
 internal import Settings
 import TrafficControl
 

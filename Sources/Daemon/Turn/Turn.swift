@@ -14,6 +14,7 @@
 // before it is told; what is told is handed over in order, each once.
 package import Mitigation
 internal import Netlink
+package import Recording
 package import Settings
 package import TrafficControl
 
@@ -24,7 +25,7 @@ package struct Turn<
     package var machine: Machine
     package var control: Control
     package var journal: Store
-    package internal(set) var engine: Engine
+    package internal(set) var engine: RecordedEngine
     package internal(set) var table = PortTable()
     package internal(set) var names: PortNames
     package internal(set) var settings: TurnSettings
@@ -110,7 +111,7 @@ package struct Turn<
         self.remembered = remembered
         configured = policy
         orders = remembered?.orders ?? OrderBook()
-        engine = Engine(policy: orders.applied(to: policy), now: now)
+        engine = RecordedEngine(policy: orders.applied(to: policy), now: now)
         actions.reserveCapacity(64)
     }
 

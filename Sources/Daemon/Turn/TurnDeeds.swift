@@ -1,6 +1,7 @@
 // What the engine asked for: announced, done, answered.
 internal import Mitigation
 internal import Netlink
+internal import Recording
 internal import Settings
 internal import TrafficControl
 

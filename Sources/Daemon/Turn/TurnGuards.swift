@@ -4,6 +4,7 @@
 // stands on a port is known; a port that came a moment ago is left to whoever sets it up, as after
 // every change of his, so that none of his commands fails over ours.
 package import Mitigation
+internal import Recording
 package import Settings
 internal import TrafficControl
 

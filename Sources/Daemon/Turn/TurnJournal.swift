@@ -1,6 +1,7 @@
 // The turn's memory: what it writes before and after a change, and what it goes on with after a start.
 package import Mitigation
 internal import Netlink
+internal import Recording
 internal import Settings
 internal import TrafficControl
 

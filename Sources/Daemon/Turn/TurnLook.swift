@@ -7,6 +7,7 @@
 internal import ControlAPI
 internal import Mitigation
 internal import Netlink
+internal import Recording
 internal import Settings
 internal import TrafficControl
 
@@ -85,7 +86,8 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             let until = now.advanced(by: Self.leaveTime)
             held[slot]?.leftUntil = until
             engine.distrust(
-                port.port.id, "another program keeps taking it out: \(what)", until: until)
+                port.port.id, "another program keeps taking it out: \(what)", until: until, now: now
+            )
             output.notes.append(
                 .contested(
                     port.port.name, what, seconds: Int(Self.leaveTime.components.seconds)))

@@ -6,6 +6,7 @@
 internal import ControlAPI
 package import Mitigation
 internal import Netlink
+internal import Recording
 internal import Settings
 internal import TrafficControl
 

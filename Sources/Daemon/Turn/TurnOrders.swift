@@ -4,6 +4,7 @@
 // in the kernel; a port that comes finds what was said of its name.
 package import ControlAPI
 package import Mitigation
+internal import Recording
 
 extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     /// Takes out what is on a port (escaped name), or on all. What was held is held no longer.

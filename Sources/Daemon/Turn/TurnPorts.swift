@@ -1,6 +1,7 @@
 // Which interfaces are ports: what comes, goes, changes its name, and what somebody does to it.
 internal import Mitigation
 internal import Netlink
+internal import Recording
 internal import Settings
 internal import TrafficControl
 

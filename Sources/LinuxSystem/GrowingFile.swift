@@ -1,0 +1,72 @@
+// A file that only grows, in whole pieces.
+// Invariants: it is new: what stands under its name is neither followed nor written to; a piece that
+// cannot be written to its end is taken back, so that the file ends with a whole one.
+internal import Glibc
+public import SystemPackage
+
+/// A file that pieces are added to.
+public struct GrowingFile: ~Copyable, Sendable {
+    private let owned: OwnedDescriptor
+    private var length = 0
+
+    /// A new file, for this user alone: open(2) with O_EXCL.
+    ///
+    /// - Throws: errno of open(2); EEXIST where the name is taken.
+    public init(path: String) throws(Errno) {
+        let number = unsafe open(
+            path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
+        guard number >= 0 else { throw Errno(rawValue: errno) }
+        owned = try OwnedDescriptor(number)
+    }
+
+    /// Adds a piece; waits for the disk, where that is slow.
+    ///
+    /// - Throws: errno of write(2): nothing was added.
+    public mutating func add(_ piece: [UInt8]) throws(Errno) {
+        var written = 0
+        while written < piece.count {
+            let count = unsafe piece.withUnsafeBytes {
+                unsafe Glibc.write(
+                    owned.number, $0.baseAddress?.advanced(by: written), $0.count - written)
+            }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else {
+                let error = Errno(rawValue: count == 0 ? EIO : errno)
+                _ = ftruncate(owned.number, off_t(length))
+                _ = lseek(owned.number, off_t(length), SEEK_SET)
+                throw error
+            }
+            written += count
+        }
+        length += written
+    }
+}
+
+extension FolderEntry {
+    /// Makes a folder for this user alone, where it is not there; the one above must be: mkdir(2).
+    ///
+    /// - Throws: errno of mkdir(2).
+    public static func makeFolder(_ path: String) throws(Errno) {
+        guard unsafe mkdir(path, 0o700) == 0 || errno == EEXIST else {
+            throw Errno(rawValue: errno)
+        }
+    }
+}
+
+extension WallClock {
+    /// A moment in UTC as a part of a file's name, by which names sort: `20261126T085012.345Z`.
+    public static func stamp(nanoseconds: UInt64) -> String {
+        var seconds = time_t(clamping: nanoseconds / 1_000_000_000)
+        var parts = unsafe tm()
+        unsafe gmtime_r(&seconds, &parts)
+        func digits(_ value: Int32, _ count: Int) -> String {
+            let text = String(value)
+            return String(repeating: "0", count: max(0, count - text.utf8.count)) + text
+        }
+        let date = unsafe digits(parts.tm_year + 1_900, 4) + digits(parts.tm_mon + 1, 2)
+        let day = unsafe digits(parts.tm_mday, 2) + "T" + digits(parts.tm_hour, 2)
+        let time = unsafe digits(parts.tm_min, 2) + digits(parts.tm_sec, 2)
+        let fraction = digits(Int32(nanoseconds % 1_000_000_000 / 1_000_000), 3)
+        return "\(date)\(day)\(time).\(fraction)Z"
+    }
+}
