@@ -21,7 +21,7 @@ struct Sluicectl: ParsableCommand {
             GuardsCommand.self, MetricsCommand.self, ReleaseCommand.self, HoldCommand.self,
             ExemptCommand.self, DisableCommand.self, EnableCommand.self, EscalateCommand.self,
             ObserveCommand.self, ArmCommand.self, ReloadCommand.self, ExportCommand.self,
-            ImportCommand.self,
+            ImportCommand.self, ReplayCommand.self, SuggestCommand.self,
         ])
 }
 
