@@ -145,7 +145,7 @@ let package = Package(
         .testTarget(
             name: "MitigationTests", dependencies: ["Mitigation", "Seeded"], swiftSettings: strict),
         .testTarget(
-            name: "RecordingTests", dependencies: ["Mitigation", "Recording", "Seeded"],
+            name: "RecordingTests", dependencies: ["CLab", "Mitigation", "Recording", "Seeded"],
             swiftSettings: strict),
         .testTarget(
             name: "SimulationTests",

@@ -52,6 +52,11 @@ public struct RateTable: Sendable {
     ///
     /// - Throws: `RateTableError`, for the first mistake.
     public init(parsing bytes: [UInt8], file: String) throws(RateTableError) {
+        guard !bytes.isEmpty else {
+            throw RateTableError(
+                file: file, line: 0, column: 0, sentence: "it is empty",
+                cure: "begin it with \(Self.counters), or \(Self.rates)")
+        }
         var isFirst = true
         for (number, line) in Self.lines(bytes).enumerated() {
             if isFirst {
@@ -74,11 +79,6 @@ public struct RateTable: Sendable {
             if !areCounters { values /= SIMD4(1, 8, 1, 8) }
             let time = try Self.time(fields[0], file, number + 1)
             series[name, default: []].append(Row(time: time, values: values))
-        }
-        if isFirst {
-            throw RateTableError(
-                file: file, line: 0, column: 0, sentence: "it is empty",
-                cure: "begin it with \(Self.counters), or \(Self.rates)")
         }
     }
 

@@ -104,7 +104,11 @@ struct RecordReader: Sendable {
 
     /// How many things follow, each of which takes a byte or more.
     mutating func count() throws(RecordingError) -> Int {
-        Int(try number(upTo: UInt64(end - place)))
+        let count = try number()
+        guard count <= UInt64(end - place) else {
+            throw RecordingError(description: "a record is cut off")
+        }
+        return Int(count)
     }
 
     mutating func flag() throws(RecordingError) -> Bool { try byte() != 0 }

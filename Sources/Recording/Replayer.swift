@@ -42,10 +42,24 @@ public struct Replayer {
 
     /// What the decision told.
     public private(set) var told: [Event] = []
+    /// The marks of each port that was told of, as they were then.
+    public private(set) var marks: [PortName: Marks] = [:]
     /// What the recorded one told.
     public private(set) var recorded: [Event] = []
-    /// The moments on the wall clock of each daemon's own clock: of `startedAt`, nanoseconds since 1970.
-    public private(set) var wallClocks: [(from: Int, monotonic: UInt64, wall: UInt64)] = []
+    /// Where a daemon's own clock begins to be another one.
+    public struct WallClock: Hashable, Sendable {
+        /// The events from this place of `told` on go by it.
+        public var fromTold: Int
+        /// The events from this place of `recorded` on go by it.
+        public var fromRecorded: Int
+        /// A moment on that clock, in nanoseconds.
+        public var monotonic: UInt64
+        /// The same moment on the wall clock, in nanoseconds since 1970.
+        public var wall: UInt64
+    }
+
+    /// Of each daemon, in order.
+    public private(set) var wallClocks: [WallClock] = []
     /// How many polls there were.
     public private(set) var pollCount = 0
     /// How many ports there were at most.
@@ -112,7 +126,10 @@ public struct Replayer {
             return
         }
         startedAt = start.startedAt
-        wallClocks.append((told.count, start.now.nanoseconds, start.wallNanoseconds))
+        wallClocks.append(
+            WallClock(
+                fromTold: told.count, fromRecorded: recorded.count,
+                monotonic: start.now.nanoseconds, wall: start.wallNanoseconds))
         var engine = Engine(policy: policy, now: start.startedAt)
         placeOf = [:]
         ids = [:]
@@ -239,11 +256,11 @@ public struct Replayer {
         guard let view = engine?.view(slot), let cap = view.limits?.from?.cap,
             let offered = view.offeredFrom, let interval = engine?.policy.pollInterval
         else { return }
-        let share = Double(interval.wholeNanoseconds) / 8e9
-        let packets = min(cap.packets.perSecond, offered.packets.perSecond)
-        let bits = min(cap.bits.bitsPerSecond, offered.bits.bitsPerSecond)
-        passed[slot, default: DeliveredCounters()].packets &+= UInt64(Double(packets) * share * 8)
-        passed[slot, default: DeliveredCounters()].bytes &+= UInt64(Double(bits) * share)
+        let seconds = Double(interval.wholeNanoseconds) / 1e9
+        let packets = Double(min(cap.packets.perSecond, offered.packets.perSecond)) * seconds
+        let bits = Double(min(cap.bits.bitsPerSecond, offered.bits.bitsPerSecond)) * seconds
+        passed[slot, default: DeliveredCounters()].packets &+= UInt64(min(packets, 0x1p62))
+        passed[slot, default: DeliveredCounters()].bytes &+= UInt64(min(bits / 8, 0x1p62))
         guard let passed = passed[slot] else { return }
         engine?.delivered(slot, .from, passed, at: now)
     }
@@ -253,7 +270,11 @@ public struct Replayer {
     private mutating func answer(_ now: Instant) {
         guard !actions.isEmpty else { return }
         if answers == .assumed { confirmAll(now) }
-        for case .tell(let event) in actions { told.append(event) }
+        for case .tell(let event) in actions {
+            told.append(event)
+            guard let engine, let slot = engine.slot(of: event.port) else { continue }
+            marks[event.name] = engine.view(slot).marks
+        }
         actions.removeAll(keepingCapacity: true)
     }
 
@@ -278,6 +299,12 @@ public struct EventDifference: Hashable, Sendable {
     public var recorded: Event?
     /// What is told now; nil: nothing of this number.
     public var replayed: Event?
+
+    /// Two accounts of one thing, or one account.
+    public init(recorded: Event?, replayed: Event?) {
+        self.recorded = recorded
+        self.replayed = replayed
+    }
 }
 
 extension Replayer {

@@ -56,6 +56,11 @@ struct ReplayCommand: ParsableCommand {
     @Flag(help: "One JSON object.")
     var json = false
 
+    func validate() throws {
+        guard let since, let until, since.seconds > until.seconds else { return }
+        throw ValidationError("--since is later than --until")
+    }
+
     func run() throws {
         let source: ReplaySource
         let report: ReplayReport
@@ -78,7 +83,7 @@ struct ReplayCommand: ParsableCommand {
         } else {
             Terminal.print(report.lines(isExact: isExact))
         }
-        if isExact, !report.same { throw ExitCode(1) }
+        if isExact, report.same == false { throw ExitCode(1) }
     }
 
     static func report(
@@ -99,7 +104,8 @@ struct ReplayCommand: ParsableCommand {
                 description: ([source.path + ": " + why] + notes).joined(separator: "; "))
         }
         return ReplayReport(
-            replay, window: window, isExact: rules.configuration == nil, notes: notes)
+            replay, window: window, isExact: rules.configuration == nil,
+            isCompared: source.interval == nil, notes: notes)
     }
 
     private func draw(

@@ -66,6 +66,7 @@ struct ReplayPlot {
         .ground { fill: #ffffff; stroke: #d5dae1 }
         .grid { stroke: #e4e8ed }
         .offered { fill: none; stroke: #c8372d; stroke-width: 1.5 }
+        .mark { stroke: #2f6fd0; stroke-dasharray: 5 4 }
         .police { fill: #f0b429; fill-opacity: 0.22 }
         .shape { fill: #e8853a; fill-opacity: 0.26 }
         .tighten { fill: #d9534f; fill-opacity: 0.28 }
@@ -74,6 +75,7 @@ struct ReplayPlot {
           text { fill: #b6bec9 } .title, .name { fill: #f0f3f6 }
           .ground { fill: #14181f; stroke: #39414d } .grid { stroke: #2a313b }
           .offered { stroke: #ff7b72 }
+          .mark { stroke: #79aefc }
         }
         """
 
@@ -122,6 +124,13 @@ struct ReplayPlot {
             parts.append(
                 """
                 <line class="grid" x1="\(Self.left)" x2="\(Self.right)" y1="\(height)" y2="\(height)"/>
+                """)
+        }
+        if let mark = port.mark, Double(mark) <= highest {
+            let height = Self.fixed(y(Double(mark)))
+            parts.append(
+                """
+                <line class="mark" x1="\(Self.left)" x2="\(Self.right)" y1="\(height)" y2="\(height)"/>
                 """)
         }
         let step = (Self.right - Self.left) / Double(PlottedLoads.columns)
@@ -174,7 +183,10 @@ struct ReplayPlot {
                 <rect class="\(rung)" x="\(begin)" y="\(top - 10)" width="20" height="10"/>\
                 <text x="\(begin + 26)" y="\(top)">\(rung)</text>
                 """
-        }.joined(separator: "\n")
+        }.joined(separator: "\n") + """
+            <line class="mark" x1="\(Self.left + 490)" x2="\(Self.left + 510)" y1="\(top - 5)" \
+            y2="\(top - 5)"/><text x="\(Self.left + 516)" y="\(top)">the high mark</text>
+            """
     }
 
     // MARK: Numbers

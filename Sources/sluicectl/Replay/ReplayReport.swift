@@ -36,13 +36,15 @@ struct ReplayReport: Encodable {
         var firstAt: Double
         var highestRung: String
         var rule: String
+        /// What it may send at most, in packets a second; nil: there is no such mark.
+        var mark: UInt64?
         /// How often it went from normal to a limit.
         var times: Int
         /// Seconds above normal, up to the end.
         var seconds: Double
 
         enum CodingKeys: String, CodingKey {
-            case port, rule, times, seconds
+            case port, rule, mark, times, seconds
             case firstAt = "first_at"
             case highestRung = "highest_rung"
         }
@@ -60,8 +62,8 @@ struct ReplayReport: Encodable {
     var polls: Int
     var ports: Int
     /// With the recorded configuration: whether all was told as it was then. With another: whether that
-    /// would have made no difference.
-    var same: Bool
+    /// would have made no difference. nil: there is no recorded account.
+    var same: Bool?
     var touched: [Touched]
     var events: [Told]
     var differences: [Difference]
@@ -72,39 +74,36 @@ extension ReplayReport {
     /// - Parameters:
     ///   - window: seconds since 1970; what was told outside is left out.
     ///   - isExact: the recorded configuration was replayed: numbers count.
-    init(_ replay: Replayer, window: ClosedRange<Double>, isExact: Bool, notes: [String]) {
+    ///   - isCompared: there is a recorded account.
+    init(
+        _ replay: Replayer, window: ClosedRange<Double>, isExact: Bool, isCompared: Bool = true,
+        notes: [String]
+    ) {
         let clock = Clock(replay)
-        func isWanted(_ event: Event, _ place: Int) -> Bool {
-            window.contains(clock.seconds(event.at, place))
-        }
-        first = replay.span.map { clock.seconds($0.first, 0) } ?? 0
-        last = replay.span.map { clock.seconds($0.last, .max) } ?? 0
+        first = replay.span.map { clock.first($0.first) } ?? 0
+        last = replay.span.map { clock.last($0.last) } ?? 0
         polls = replay.pollCount
         ports = replay.portCount
-        let told = replay.told.enumerated().filter { isWanted($0.element, $0.offset) }
-        let recorded = replay.recorded.filter { isWanted($0, .max) }
-        events = told.map { Told($0.element, clock.seconds($0.element.at, $0.offset)) }
-        let end = last
-        touched = Self.touched(
-            told.map { ($0.element, clock.seconds($0.element.at, $0.offset)) }, end)
-        self.notes = notes
-        if isExact, replay.inherited == 0 {
-            differences = replay.differences.map {
-                Difference(
-                    recorded: $0.recorded.map { Told($0, clock.seconds($0.at, .max)) },
-                    replayed: $0.replayed.map { Told($0, clock.seconds($0.at, .max)) })
-            }
-        } else {
-            let both = [recorded, told.map(\.element)].map { Set($0.map(Self.moment)) }
-            differences =
-                recorded.filter { !both[1].contains(Self.moment($0)) }.map {
-                    Difference(recorded: Told($0, clock.seconds($0.at, .max)), replayed: nil)
-                }
-                + told.map(\.element).filter { !both[0].contains(Self.moment($0)) }.map {
-                    Difference(recorded: nil, replayed: Told($0, clock.seconds($0.at, .max)))
-                }
+        let told = replay.told.enumerated().map { ($0.element, clock.told($0.element, $0.offset)) }
+            .filter { window.contains($0.1) }
+        events = told.map { Told($0.0, $0.1) }
+        touched = Self.touched(told, last)
+        for place in touched.indices {
+            let name = PortName(escaped: touched[place].port)
+            touched[place].mark = name.flatMap { replay.marks[$0]?.from.packets?.perSecond }
         }
-        same = differences.isEmpty
+        self.notes = notes
+        differences = []
+        if isCompared {
+            let isByNumber = isExact && replay.inherited == 0
+            let both = isByNumber ? replay.differences : Self.differences(replay)
+            differences = both.map { difference in
+                Difference(
+                    recorded: difference.recorded.map { Told($0, clock.recorded($0)) },
+                    replayed: difference.replayed.map { Told($0, clock.replayed($0)) })
+            }.filter { window.contains(($0.recorded ?? $0.replayed)?.at ?? 0) }
+            same = differences.isEmpty
+        }
         if replay.inherited > 0 {
             self.notes.append(
                 "it begins in the middle, with \(replay.inherited) incidents under way: events are "
@@ -118,21 +117,54 @@ extension ReplayReport {
         }
     }
 
+    /// Events that only one account has, by moment, port and kind.
+    private static func differences(_ replay: Replayer) -> [EventDifference] {
+        let recorded = Set(replay.recorded.map(moment))
+        let told = Set(replay.told.map(moment))
+        return replay.recorded.filter { !told.contains(moment($0)) }
+            .map { EventDifference(recorded: $0, replayed: nil) }
+            + replay.told.filter { !recorded.contains(moment($0)) }
+            .map { EventDifference(recorded: nil, replayed: $0) }
+    }
+
     private static func moment(_ event: Event) -> String {
         "\(event.at.nanoseconds) \(event.name) \(event.kind)"
     }
 
     /// The wall clock of a daemon's own.
     private struct Clock {
-        private let pairs: [(from: Int, monotonic: UInt64, wall: UInt64)]
+        private let clocks: [Replayer.WallClock]
+        private let placesTold: [Event: Int]
+        private let placesRecorded: [Event: Int]
 
-        init(_ replay: Replayer) { pairs = replay.wallClocks }
+        init(_ replay: Replayer) {
+            clocks = replay.wallClocks
+            placesTold = Self.places(replay.told)
+            placesRecorded = Self.places(replay.recorded)
+        }
 
-        /// - Parameter place: of an event; the later clocks are of later ones.
-        func seconds(_ at: Instant, _ place: Int) -> Double {
-            guard let pair = pairs.last(where: { $0.from <= place }) ?? pairs.last else { return 0 }
-            let wall = Double(pair.wall) / 1e9
-            return wall + (Double(at.nanoseconds) - Double(pair.monotonic)) / 1e9
+        private static func places(_ events: [Event]) -> [Event: Int] {
+            Dictionary(events.enumerated().map { ($0.element, $0.offset) }) { first, _ in first }
+        }
+
+        func first(_ at: Instant) -> Double { seconds(at, clocks.first) }
+        func last(_ at: Instant) -> Double { seconds(at, clocks.last) }
+
+        func told(_ event: Event, _ place: Int) -> Double {
+            seconds(event.at, clocks.last { $0.fromTold <= place })
+        }
+
+        func replayed(_ event: Event) -> Double { told(event, placesTold[event] ?? 0) }
+
+        func recorded(_ event: Event) -> Double {
+            let place = placesRecorded[event] ?? 0
+            return seconds(event.at, clocks.last { $0.fromRecorded <= place })
+        }
+
+        private func seconds(_ at: Instant, _ clock: Replayer.WallClock?) -> Double {
+            guard let clock else { return 0 }
+            return Double(clock.wall) / 1e9
+                + (Double(at.nanoseconds) - Double(clock.monotonic)) / 1e9
         }
     }
 
@@ -225,6 +257,7 @@ extension ReplayReport {
             lines.append("  ... \(events.count - shown.count) events before; --json has them all")
         }
         lines += shown.map { "\(EventReport.time($0.at))  \($0.line)" }
+        guard let same else { return lines }
         if same {
             lines.append(
                 isExact

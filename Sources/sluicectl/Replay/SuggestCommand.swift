@@ -127,7 +127,6 @@ struct MarkSuggestion: Encodable {
 
     /// For human eyes; the last lines can be pasted into a configuration.
     var lines: [String] {
-        guard let first = choices.first else { return [] }
         let rows = choices.map { choice in
             [
                 "\(choice.portsPercent)%", choice.from.short, choice.to.short,
@@ -136,10 +135,20 @@ struct MarkSuggestion: Encodable {
             ]
         }
         let noun = ports == 1 ? "port" : "ports"
+        // The highest load of all may be a flood that was recorded.
+        let chosen = choices.first { $0.portsPercent < 100 } ?? choices.first
+        guard let chosen else { return [] }
         return ["# class \(portClass), \(ports) \(noun): marks above the loads of so many of them"]
             + StatusReport.aligned([["PORTS", "FROM", "TO", "LIMITED", "ALERTS", ""]] + rows)
             .map { "# " + $0 }
-            + ["[class.\(portClass)]", "from = \(first.from.text)", "to = \(first.to.text)", ""]
+            + ["[class.\(portClass)]"]
+            + choices.flatMap { choice in
+                let mark = choice.portsPercent == chosen.portsPercent ? "" : "# "
+                return [
+                    "\(mark)from = \(choice.from.text)  # \(choice.portsPercent)%",
+                    "\(mark)to = \(choice.to.text)",
+                ]
+            } + [""]
     }
 }
 
