@@ -74,9 +74,8 @@ extension Engine {
             return .highest(rung)
         }
         guard let index = known ?? beginIncident(of: slot) else { return .unknownPort }
-        let load = Cap(
-            packetsPerSecond: meters[slot].rates[Direction.from.lane],
-            bytesPerSecond: meters[slot].rates[Direction.from.lane + 1])
+        // What was read long ago is not what it sends now.
+        let load = offered(meters[slot], .from) ?? .zero
         if rung == .normal {
             ladders[index].path = path(
                 of: slot, load: load, since: now.nanoseconds.minusSaturating(.second))

@@ -87,7 +87,7 @@ extension Engine {
     }
 
     /// The load of the latest poll or the one before it; nil where there was none.
-    private func offered(_ meter: LoadMeter, _ direction: Direction) -> Cap? {
+    func offered(_ meter: LoadMeter, _ direction: Direction) -> Cap? {
         guard meter.measured(in: poll) > 0 || meter.measured(in: poll &- 1) > 0 else { return nil }
         return Cap(
             packetsPerSecond: meter.rates[direction.lane],

@@ -118,9 +118,7 @@ final class RecordingWriter: Sendable {
             if beginsFile {
                 try FolderEntry.makeFolder(settings.directory)
                 try keepQuota(adding: bytes.count)
-                let stamp = WallClock.stamp(nanoseconds: WallClock.nanoseconds)
-                let path = "\(settings.directory)/\(stamp)\(RecordFormat.suffix)"
-                open.file = try GrowingFile(path: path)
+                open.file = try makeFile()
             }
             try open.file?.add(bytes)
             open.problem = nil
@@ -132,6 +130,20 @@ final class RecordingWriter: Sendable {
             isBroken.store(true, ordering: .relaxed)
             return open.problem
         }
+    }
+
+    /// A file named by the moment at which it begins, or by the next free millisecond.
+    private func makeFile() throws(Errno) -> GrowingFile {
+        var moment = WallClock.nanoseconds
+        for _ in 0..<100 {
+            let stamp = WallClock.stamp(nanoseconds: moment)
+            do throws(Errno) {
+                return try GrowingFile(path: "\(settings.directory)/\(stamp)\(RecordFormat.suffix)")
+            } catch .fileExists {
+                moment += 1_000_000
+            }
+        }
+        throw .fileExists
     }
 
     /// Deletes the oldest files until as much as one more file is free.
