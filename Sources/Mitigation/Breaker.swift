@@ -48,19 +48,55 @@ struct Breaker: Sendable {
 
     /// What it stands on, among `ports` watched ports; nil while climbing is free.
     func cause(ports: Int, policy: Policy, isEnforced: Bool) -> Event.BreakerCause? {
+        let room = room(ports: ports, policy: policy, isEnforced: isEnforced)
+        if room.mitigated >= room.mitigatedLimit { return .share }
+        return room.shutdowns >= room.shutdownLimit ? .shutdowns : nil
+    }
+
+    /// How far it is from standing, among `ports` watched ports.
+    func room(ports: Int, policy: Policy, isEnforced: Bool) -> BreakerRoom {
         // A share of nothing (or no number) leaves the minimum; the margin is for 0.1 x 30 being a
         // little over or under 3.
         let share = policy.breakerShare.isFinite ? policy.breakerShare * Double(ports) : 0
-        let engaged = enforced.engaged + (isEnforced ? 0 : observed.engaged)
-        if Double(engaged) > max(Double(policy.breakerMinimum), share) + 1e-6 { return .share }
+        let most = max(Double(policy.breakerMinimum), share, 0) + 1e-6
         var down = shutdowns.count + enforced.shuttingDown
         if !isEnforced { down += observedShutdowns.count + observed.shuttingDown }
-        return down >= policy.breakerShutdowns ? .shutdowns : nil
+        return BreakerRoom(
+            mitigated: enforced.engaged + (isEnforced ? 0 : observed.engaged),
+            mitigatedLimit: Int(min(most, 1e9)) + 1,
+            shutdowns: down, shutdownLimit: policy.breakerShutdowns)
     }
 
     private static func forget(_ shutdowns: inout [UInt64], now: UInt64) {
         while let first = shutdowns.first, now.minusSaturating(first) >= Self.hour {
             shutdowns.removeFirst()
         }
+    }
+}
+
+/// How far the breaker is from standing: it does where a count is at its limit.
+public struct BreakerRoom: Hashable, Sendable {
+    /// Ports that are mitigated, or were asked to be; where nothing is enforced, that would be.
+    public var mitigated: Int
+    /// How many of them are too many.
+    public var mitigatedLimit: Int
+    /// Shutdowns within the last hour, and those that were asked for.
+    public var shutdowns: Int
+    /// How many of them are too many.
+    public var shutdownLimit: Int
+
+    /// Counts and limits.
+    public init(mitigated: Int, mitigatedLimit: Int, shutdowns: Int, shutdownLimit: Int) {
+        self.mitigated = mitigated
+        self.mitigatedLimit = mitigatedLimit
+        self.shutdowns = shutdowns
+        self.shutdownLimit = shutdownLimit
+    }
+}
+
+extension Engine {
+    /// How far the breaker was from standing at the last poll.
+    public var breakerRoom: BreakerRoom {
+        gate.room(ports: slotOf.count, policy: policy, isEnforced: policy.enforcesAnything)
     }
 }

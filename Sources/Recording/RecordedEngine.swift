@@ -19,6 +19,8 @@ public struct RecordedEngine: Sendable {
     public var policy: Policy { engine.policy }
     /// What the breaker stands on.
     public var breaker: Event.BreakerCause? { engine.breaker }
+    /// `Engine.breakerRoom`.
+    public var breakerRoom: BreakerRoom { engine.breakerRoom }
     /// How many ports are above normal.
     public var mitigatedCount: Int { engine.mitigatedCount }
     /// The places of all ports.

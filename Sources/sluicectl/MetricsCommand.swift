@@ -3,20 +3,31 @@
 import ArgumentParser
 import ControlAPI
 
+/// The two texts of Prometheus' world.
+enum MetricsFormat: String, CaseIterable, ExpressibleByArgument {
+    case openmetrics, prometheus
+}
+
 struct MetricsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "metrics",
-        abstract: "Print the metrics, as OpenMetrics text.",
+        abstract: "Print the metrics, as OpenMetrics or as Prometheus' classic text.",
         discussion: """
-            Of single ports: those with limits, and the ten that send most. For node_exporter's \
-            textfile collector: write it beside, then rename it.
+            Of single ports: those with limits, and the ten that send most. node_exporter's textfile \
+            collector reads the classic text: write it beside, then rename it to NAME.prom.
             """)
+
+    @Option(help: "openmetrics, or prometheus: the classic text.")
+    var format = MetricsFormat.openmetrics
 
     @OptionGroup var connection: ConnectionOptions
 
     func run() throws {
         try reporting { () throws(ControlClientError) in
-            Terminal.write(try connection.client.get("/v1/metrics"))
+            let body = try connection.client.get("/v1/metrics")
+            guard format == .prometheus else { return Terminal.write(body) }
+            let text = ClassicMetrics.text(String(decoding: body, as: UTF8.self))
+            Terminal.write(Array(text.utf8))
         }
     }
 }

@@ -103,7 +103,7 @@ final class ControlHarness: Sendable {
         case .status: .status(ControlHarness.status)
         case .port("vm-1-ff"): .port(ControlHarness.port)
         case .port, .explain: .problem(404, Problem(error: "there is no port of this name"))
-        case .metrics: .metrics(ControlHarness.status)
+        case .metrics: .metrics(ControlHarness.status, SelfHealth())
         case .events(let request):
             .events(
                 EventsReply(

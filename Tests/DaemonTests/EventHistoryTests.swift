@@ -1,4 +1,4 @@
-// What is kept of what was told, and what a scraper reads.
+// What is kept of what was told.
 import ControlAPI
 import LinuxSystem
 import NIOHTTP1
@@ -77,75 +77,5 @@ import Testing
             Issue.record("a part that is not there is found")
             return
         }
-    }
-}
-
-@Suite struct OpenMetricsTests {
-    private static func port(_ number: Int, _ rung: String, name: String? = nil) -> PortStatus {
-        let load = Load(packetsPerSecond: Double(number), bitsPerSecond: Double(number) * 800)
-        let loads = Loads(from: load, to: load)
-        var port = PortStatus(
-            name: name ?? "vm-\(number)-ff", index: Int32(number), portClass: "vm",
-            pattern: "vm-<num>-<netid>", netid: "00ff", rung: rung, onRungSeconds: nil,
-            incident: nil, isVictim: false, offered: loads, delivered: nil, lane: nil, cap: nil,
-            delayMilliseconds: nil, enforcement: nil, problem: nil)
-        if rung != "normal" { (port.delivered, port.cap) = (loads, loads) }
-        return port
-    }
-
-    private static func lines(_ ports: [PortStatus]) -> [Substring] {
-        let status = Status(
-            version: "1", pid: 2, mode: "enforce", uptimeSeconds: 61.5, kernel: "6.1.0",
-            kernelNotes: ["no netem"], polls: 100, pollMilliseconds: 100, latePolls: 3,
-            worstLatenessMicroseconds: 1_500, mitigated: 0, breaker: "share", ports: ports)
-        return OpenMetrics.text(status).split(separator: "\n", omittingEmptySubsequences: false)
-    }
-
-    /// Guards against: text that a scraper refuses: a sample outside its family, a family twice or
-    /// without a type, a counter without `_total`, no end, a number that is none.
-    @Test func isWellFormed() throws {
-        let ports = (1...40).map { Self.port($0, $0 % 8 == 0 ? "shape" : "normal") }
-        let lines = Self.lines(ports)
-        #expect(lines.suffix(2) == ["# EOF", ""])
-        var families: [Substring: Substring] = [:]
-        var family: Substring = ""
-        for line in lines.dropLast(2) {
-            let words = line.split(separator: " ")
-            if line.hasPrefix("# TYPE ") {
-                family = words[2]
-                #expect(families.updateValue(words[3], forKey: family) == nil, "\(family) twice")
-            } else if line.hasPrefix("# HELP ") {
-                #expect(words[2] == family && line.hasSuffix("."))
-            } else {
-                let name = line.prefix { $0 != "{" && $0 != " " }
-                let suffix = ["counter": "_total", "info": "_info"][families[family] ?? ""] ?? ""
-                #expect(name == family + suffix, "\(line)")
-                let value = try #require(Double(words.last ?? ""))
-                #expect(value.isFinite && value >= 0)
-            }
-        }
-        #expect(lines.contains("sluice_mitigated_ports{rung=\"shape\"} 5"))
-        #expect(lines.contains("sluice_breaker_open{cause=\"share\"} 1"))
-        #expect(lines.contains("sluice_poll_lateness_worst_seconds 0.0015"))
-        let rung = "sluice_port_rung{port=\"vm-8-ff\",class=\"vm\",netid=\"00ff\"} 2"
-        #expect(lines.contains { $0 == rung })
-    }
-
-    /// Guards against: ten thousand ports that give ten thousand lines, a quiet one that is told of in
-    /// place of a busy one, and a held one that is left out.
-    @Test func detailIsForTheHeldAndTheTop() {
-        let few = Self.lines((1...10).map { Self.port($0, "normal") })
-        let many = Self.lines((1...10_000).map { Self.port($0, "normal") })
-        #expect(many.count == few.count)
-        #expect(many.contains { $0.contains("port=\"vm-10000-ff\"") })
-        #expect(!many.contains { $0.contains("port=\"vm-9990-ff\"") })
-        let held = Self.lines((1...100).map { Self.port($0, $0 == 1 ? "police" : "normal") })
-        #expect(held.contains { $0.hasPrefix("sluice_port_cap_") && $0.contains("vm-1-ff") })
-    }
-
-    /// Guards against: a name that ends its label.
-    @Test func labelsAreEscaped() {
-        let lines = Self.lines([Self.port(1, "police", name: #"a\x0a"} 1"#)])
-        #expect(lines.contains { $0.contains(#"port="a\\x0a\"} 1""#) })
     }
 }

@@ -26,6 +26,8 @@ import Testing
         // 20% of 40 are 8; the ninth is more than that, and the tenth is held.
         #expect(stage.asked.count == 9)
         #expect(stage.engine.breaker == .share)
+        #expect(stage.engine.breakerRoom.mitigated == 9)
+        #expect(stage.engine.breakerRoom.mitigatedLimit == 9)
         #expect(stage.kinds.filter { $0 == .held(.police, .share) }.count == 11)
         stage.run(10)
         #expect(stage.asked.count == 9)
@@ -41,6 +43,19 @@ import Testing
         stage.run(2)
         #expect(stage.engine.mitigatedCount == 4)
         #expect(stage.engine.breaker == .share)
+    }
+
+    @Test("Guards against a distance to the breaker that is another one than its own")
+    func room() {
+        let (stage, ids) = crowd(policy, ports: 30, floods: 0)
+        for (count, id) in ids.prefix(7).enumerated() {
+            let room = stage.engine.breakerRoom
+            #expect(room.mitigated == count && room.mitigatedLimit == 7)
+            #expect(stage.engine.breaker == nil)
+            stage.loads[id] = .flood(20_000)
+            stage.run(2)
+        }
+        #expect(stage.engine.breakerRoom.mitigated == 7 && stage.engine.breaker == .share)
     }
 
     @Test("Guards against held climbs that are told each poll, and against releases that are held")
@@ -70,6 +85,8 @@ import Testing
         #expect(stage.moves.filter { $0 == .shutDown }.count == 3)
         #expect(stage.kinds.filter { $0 == .held(.shutDown, .shutdowns) }.count == 3)
         #expect(stage.engine.breaker == .shutdowns)
+        #expect(stage.engine.breakerRoom.shutdowns == 3)
+        #expect(stage.engine.breakerRoom.shutdownLimit == 3)
         stage.loads[ids[9]] = .flood(20_000)
         stage.run(5)
         #expect(stage.rung(ids[9]) == .normal)

@@ -146,6 +146,7 @@ final class ControlConnection: ChannelDuplexHandler {
 
     private func answer(_ answer: ControlAnswer, isLast: Bool, withoutBody: Bool = false) {
         guard let context else { return }
+        ControlRefusal(status: answer.status).map(table.refusals.add)
         phase = .answering
         let isLast = isLast || hasPeerFinished
         var headers = HTTPHeaders()

@@ -195,8 +195,8 @@ struct ControlAnswer: Hashable {
         case .port(let port): self.init(200, encoding: port)
         case .explanation(let explanation): self.init(200, encoding: explanation)
         case .events(let events): self.init(200, encoding: events)
-        case .metrics(let status):
-            self.init(status: 200, body: OpenMetrics.text(status))
+        case .metrics(let status, let health):
+            self.init(status: 200, body: OpenMetrics.text(status, health))
             type = OpenMetrics.mediaType
         case .release(let release): self.init(200, encoding: release)
         case .export(let document): self.init(document)

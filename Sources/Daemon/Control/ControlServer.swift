@@ -65,7 +65,11 @@ package final class ControlServer: Sendable {
     private let mailbox: Mailbox
     private let version: String
     private let authorize: (@Sendable (PeerCredentials) -> ControlAccess)?
+    private let refused = ControlRefusals()
     private let running = Mutex<Running?>(nil)
+
+    /// How often it said no, and why. Never waits.
+    package var refusals: [ControlRefusal: UInt64] { refused.counts }
 
     /// A server that does not serve yet.
     ///
@@ -129,7 +133,8 @@ package final class ControlServer: Sendable {
         authorize: @escaping @Sendable (PeerCredentials) -> ControlAccess
     ) throws {
         guard let descriptor else { return }
-        let table = NIOLoopBoundBox.makeBoxSendingValue(ControlTable(), eventLoop: group.next())
+        let table = NIOLoopBoundBox.makeBoxSendingValue(
+            ControlTable(refusals: refused), eventLoop: group.next())
         _ = try NIOPipeBootstrap(group: group)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -154,6 +159,7 @@ package final class ControlServer: Sendable {
                     let access = peer.map(authorize) ?? ControlAccess.none
                     // Thrown: NIO closes the connection at once.
                     guard table.value.open < settings.mostConnections(for: access) else {
+                        table.value.refusals.add(.connections)
                         throw ChannelError.inappropriateOperationForState
                     }
                     try Self.addHandlers(

@@ -63,7 +63,7 @@ package enum ControlReply: Hashable, Sendable {
     /// To `events`.
     case events(EventsReply)
     /// To `metrics`.
-    case metrics(Status)
+    case metrics(Status, SelfHealth)
     /// To `release`.
     case release(ReleaseReply)
     /// To `export`.

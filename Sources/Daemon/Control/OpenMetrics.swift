@@ -17,9 +17,12 @@ struct OpenMetrics {
     private var text = ""
 
     /// The whole answer.
-    static func text(_ status: Status) -> String {
+    static func text(_ status: Status, _ health: SelfHealth) -> String {
         var metrics = OpenMetrics()
         metrics.addDaemon(status)
+        metrics.addPunctuality(status, health)
+        metrics.addFaults(health)
+        metrics.addBreaker(status, health)
         metrics.addHost(status.ports)
         metrics.addPorts(status.ports)
         metrics.addGuards(status.ports)
@@ -33,21 +36,85 @@ struct OpenMetrics {
             [("version", status.version), ("mode", status.mode), ("kernel", status.kernel)], 1)
         begin("sluice_uptime_seconds", "gauge", "Time since the daemon started.")
         add("sluice_uptime_seconds", [], status.uptimeSeconds)
-        begin("sluice_polls", "counter", "Times that the counters of all ports were read.")
-        add("sluice_polls_total", [], Double(status.polls))
-        begin("sluice_late_polls", "counter", "Polls that began more than half an interval late.")
-        add("sluice_late_polls_total", [], Double(status.latePolls))
+        begin("sluice_kernel_lacks", "gauge", "Parts that the kernel lacks, made up for.")
+        add("sluice_kernel_lacks", [], Double(status.kernelNotes.count))
+    }
+
+    private mutating func addPunctuality(_ status: Status, _ health: SelfHealth) {
+        addCounter("sluice_polls", "Times that the counters of all ports were read.", status.polls)
+        addCounter(
+            "sluice_late_polls", "Polls that began more than half an interval late.",
+            status.latePolls)
         begin("sluice_poll_lateness_worst_seconds", "gauge", "The latest poll since the start.")
         add(
             "sluice_poll_lateness_worst_seconds", [],
             Double(status.worstLatenessMicroseconds) / 1e6)
-        begin("sluice_poll_lateness_mean_seconds", "gauge", "How late polls are on average.")
-        add("sluice_poll_lateness_mean_seconds", [], Double(status.meanLatenessMicroseconds) / 1e6)
-        begin("sluice_kernel_lacks", "gauge", "Parts that the kernel lacks, made up for.")
-        add("sluice_kernel_lacks", [], Double(status.kernelNotes.count))
+        addHistogram("sluice_poll_lateness_seconds", "How late polls began.", health.lateness)
+        addHistogram(
+            "sluice_turn_seconds", "How long turns took, from the poll to the last change.",
+            health.turnTime)
+    }
+
+    private mutating func addFaults(_ health: SelfHealth) {
+        let counts = health.counts
+        addCounters(
+            "sluice_netlink_errors", "Requests to the kernel that failed, by what was to be done.",
+            "operation",
+            [
+                ("poll", counts.failedPolls), ("list", counts.failedLists),
+                ("look", counts.failedLooks), ("limit", counts.failedChanges),
+                ("guard", counts.failedGuards),
+            ])
+        addCounter(
+            "sluice_repairs", "Limits that somebody took out and that were put back.",
+            counts.repairs)
+        addCounter(
+            "sluice_redirects_taken_out", "Redirects that led nowhere and were taken out.",
+            counts.redirectsTakenOut)
+        addCounter(
+            "sluice_contests", "Times that a port was left to who keeps taking its limits out.",
+            counts.contests)
+        begin("sluice_contested_ports", "gauge", "Ports that are left so at present.")
+        add("sluice_contested_ports", [], Double(health.contestedPorts))
+        let journals = [("memory", health.journal), ("disk", health.durableJournal)]
+        addCounters(
+            "sluice_journal_failures", "Times that the journal could not be written, by copy.",
+            "copy", journals.map { ($0, $1.failures) })
+        begin("sluice_journal_broken", "gauge", "1 while a copy of the journal is not written.")
+        for (copy, journal) in journals {
+            add("sluice_journal_broken", [("copy", copy)], journal.isBroken ? 1 : 0)
+        }
+        addCounters(
+            "sluice_log_lines_dropped",
+            "Lines that are not in the log: over its limit of one a second, or not taken in time.",
+            "reason", [("limit", health.suppressedLines), ("reader", health.lostLines)])
+        addCounters(
+            "sluice_socket_refusals", "Connections and requests that the socket refused.",
+            "reason", ControlRefusal.allCases.map { ($0.rawValue, health.refusals[$0] ?? 0) })
+    }
+
+    private mutating func addBreaker(_ status: Status, _ health: SelfHealth) {
+        addCounters(
+            "sluice_moves", "Transitions of ports, by the rung that they led to.", "to",
+            Rung.allCases.map { ($0.description, health.counts.moves[$0] ?? 0) })
         begin("sluice_breaker_open", "gauge", "1 while nothing climbs any further.")
         for cause in Event.BreakerCause.allCases.map(\.rawValue) {
             add("sluice_breaker_open", [("cause", cause)], status.breaker == cause ? 1 : 0)
+        }
+        guard let room = health.breaker else { return }
+        let counts: [(Event.BreakerCause, Int, Int)] = [
+            (.share, room.mitigated, room.mitigatedLimit),
+            (.shutdowns, room.shutdowns, room.shutdownLimit),
+        ]
+        begin(
+            "sluice_breaker_counted", "gauge",
+            "Limited ports, and machines shut down within an hour: what the breaker counts.")
+        for (cause, counted, _) in counts {
+            add("sluice_breaker_counted", [("cause", cause.rawValue)], Double(counted))
+        }
+        begin("sluice_breaker_limit", "gauge", "The count at which nothing climbs any further.")
+        for (cause, _, limit) in counts {
+            add("sluice_breaker_limit", [("cause", cause.rawValue)], Double(limit))
         }
     }
 
@@ -86,26 +153,25 @@ struct OpenMetrics {
             $0.offered
         }
         addLoads("delivered", "What gets through the limits", held) { $0.delivered }
+        addLoads("lane", "What of it is the management lane's", held) { $0.lane }
         addLoads("cap", "What may pass", held) { $0.cap }
     }
 
     private mutating func addLoads(
         _ what: String, _ help: String, _ ports: [PortStatus], _ loads: (PortStatus) -> Loads?
     ) {
-        let units: [(String, String, KeyPath<Load, Double>)] = [
-            ("packets", "packets a second", \.packetsPerSecond),
-            ("bits", "bits a second", \.bitsPerSecond),
+        // Bytes, as Prometheus wants them of everybody, where all else here is in bits.
+        let units: [(String, (Load) -> Double)] = [
+            ("packets", \.packetsPerSecond), ("bytes", { $0.bitsPerSecond / 8 }),
         ]
-        for (unit, words, path) in units {
+        for (unit, value) in units {
             let name = "sluice_port_\(what)_\(unit)_per_second"
-            begin(name, "gauge", "\(help), in \(words).")
+            begin(name, "gauge", "\(help), in \(unit) a second.")
             for port in ports {
                 guard let loads = loads(port) else { continue }
-                if let load = loads.from {
-                    add(name, labels(port, "direction", "from"), load[keyPath: path])
-                }
-                if let load = loads.to {
-                    add(name, labels(port, "direction", "to"), load[keyPath: path])
+                for (direction, load) in [("from", loads.from), ("to", loads.to)] {
+                    guard let load else { continue }
+                    add(name, labels(port, "direction", direction), value(load))
                 }
             }
         }
@@ -146,6 +212,32 @@ struct OpenMetrics {
         var labels = labels(port)
         labels.append((key, value))
         return labels
+    }
+
+    private mutating func addCounter(_ name: String, _ help: String, _ value: UInt64) {
+        begin(name, "counter", help)
+        add("\(name)_total", [], Double(value))
+    }
+
+    private mutating func addCounters(
+        _ name: String, _ help: String, _ key: String, _ values: [(String, UInt64)]
+    ) {
+        begin(name, "counter", help)
+        for (label, value) in values { add("\(name)_total", [(key, label)], Double(value)) }
+    }
+
+    private mutating func addHistogram(
+        _ name: String, _ help: String, _ reading: DurationHistogram.Reading
+    ) {
+        begin(name, "histogram", help)
+        var count: UInt64 = 0
+        let bounds = DurationHistogram.boundsSeconds.map { "\($0)" } + ["+Inf"]
+        for (step, bound) in bounds.enumerated() {
+            count += step < reading.counts.count ? reading.counts[step] : 0
+            add("\(name)_bucket", [("le", bound)], Double(count))
+        }
+        add("\(name)_sum", [], reading.sumSeconds)
+        add("\(name)_count", [], Double(count))
     }
 
     private mutating func begin(_ name: String, _ type: String, _ help: String) {

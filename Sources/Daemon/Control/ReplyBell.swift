@@ -57,6 +57,10 @@ final class ControlTable {
     var open = 0
     /// Connections whose request is with the turn.
     var waiting: [ObjectIdentifier: ControlConnection] = [:]
+    /// What was refused.
+    let refusals: ControlRefusals
+
+    init(refusals: ControlRefusals = ControlRefusals()) { self.refusals = refusals }
 }
 
 /// Hands out answers whenever the bell rang.

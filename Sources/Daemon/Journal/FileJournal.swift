@@ -90,6 +90,9 @@ package struct FileJournal: JournalStore, ~Copyable {
         }
     }
 
+    /// How the durable copy fares. Never waits.
+    package var durableHealth: JournalHealth { keeper.health }
+
     /// Waits until the durable copy is the last state that was written, a second at most.
     package func flush() { keeper.flush() }
 
@@ -121,6 +124,8 @@ private final class JournalKeeper: Sendable {
     private let tell: @Sendable (JournalError?) -> Void
     private let waiting = Mutex(Waiting())
     private let told = Mutex<Errno?>(nil)
+    private let failures = Atomic<UInt64>(0)
+    private let isBroken = Atomic<Bool>(false)
     private let queue = DispatchQueue(label: "journal")
 
     init(_ file: AtomicFile, tell: @escaping @Sendable (JournalError?) -> Void) {
@@ -138,6 +143,12 @@ private final class JournalKeeper: Sendable {
         if mustStart { queue.async { [self] in copy() } }
     }
 
+    var health: JournalHealth {
+        JournalHealth(
+            failures: failures.load(ordering: .relaxed), isBroken: isBroken.load(ordering: .relaxed)
+        )
+    }
+
     func flush() {
         let group = DispatchGroup()
         queue.async(group: group) {}
@@ -148,12 +159,15 @@ private final class JournalKeeper: Sendable {
         while let bytes = next() {
             do throws(Errno) {
                 try file.replace(bytes, isDurable: true)
+                isBroken.store(false, ordering: .relaxed)
                 let wasBroken = told.withLock { told in
                     defer { told = nil }
                     return told != nil
                 }
                 if wasBroken { tell(nil) }
             } catch {
+                failures.add(1, ordering: .relaxed)
+                isBroken.store(true, ordering: .relaxed)
                 let isNew = told.withLock { told in
                     defer { told = error }
                     return told != error

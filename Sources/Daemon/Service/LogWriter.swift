@@ -20,6 +20,8 @@ package struct LineLimiter: Sendable {
     private var tokens = LineLimiter.burst
     private var refilledAt: UInt64 = 0
     private var suppressed = 0
+    /// How many lines were not written, since the start.
+    package private(set) var suppressedInAll: UInt64 = 0
 
     /// A limiter whose burst is whole.
     package init() {}
@@ -31,6 +33,7 @@ package struct LineLimiter: Sendable {
         tokens = min(Self.burst, tokens + Double(elapsed) / 1e9)
         guard tokens >= 1 else {
             suppressed += 1
+            suppressedInAll += 1
             return .suppress
         }
         tokens -= 1
@@ -60,14 +63,19 @@ package final class LogWriter: Sendable {
     private let queue = DispatchQueue(label: "log")
     private let waiting = Atomic<Int>(0)
     private let dropped = Atomic<Int>(0)
+    private let droppedInAll = Atomic<UInt64>(0)
 
     /// A writer to `sink`.
     package init(_ sink: Sink) { self.sink = sink }
+
+    /// How many lines were lost since the start, since nobody took them. Never waits.
+    package var lostInAll: UInt64 { droppedInAll.load(ordering: .relaxed) }
 
     /// Leaves a line to be written; never waits. Where too many wait already it is counted.
     package func write(_ line: AlertLine) {
         guard waiting.load(ordering: .relaxed) < Self.capacity else {
             dropped.add(1, ordering: .relaxed)
+            droppedInAll.add(1, ordering: .relaxed)
             return
         }
         waiting.add(1, ordering: .relaxed)

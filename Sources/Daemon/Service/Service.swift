@@ -275,9 +275,11 @@ package struct Service: ~Copyable {
         let lateness = now.nanoseconds > nextPoll ? now.nanoseconds - nextPoll : 0
         facts.worstLateness = max(facts.worstLateness, lateness)
         facts.totalLateness += lateness
+        facts.lateness.add(nanoseconds: lateness)
         nextPoll += interval * expirations
         turn.run(now: now) { Self.now }
         records?.endTurn(&turn.engine, now: Self.now)
+        facts.turnTime.add(nanoseconds: Self.now.nanoseconds - now.nanoseconds)
         feedWatchdog(now: now)
         if hasMail { takeMail() }
     }
@@ -303,7 +305,9 @@ package struct Service: ~Copyable {
                 // One snapshot serves all who ask at once.
                 let answer = status ?? turn.status(facts, now: now)
                 status = answer
-                reply(request == .metrics ? .metrics(answer) : .status(answer))
+                reply(
+                    request == .metrics
+                        ? .metrics(answer, health(now: now)) : .status(answer))
             case .port(let name):
                 let port = turn.portStatus(named: name, now: now)
                 reply(port.map { .port($0) } ?? .unwatched(name))
@@ -344,6 +348,16 @@ package struct Service: ~Copyable {
         // Not at once: a thread that holds the lock and waits for this processor would wait for ever.
         // It wakes us when it is done, and the next poll looks in any case.
         hasMail = isBusy
+    }
+
+    /// What is counted of the daemon itself.
+    private func health(now: Instant) -> SelfHealth {
+        var health = turn.health(facts, now: now)
+        health.durableJournal = turn.journal.durableHealth
+        health.suppressedLines = limiter.suppressedInAll
+        health.lostLines = log.lostInAll
+        health.refusals = server.refusals
+        return health
     }
 
     private mutating func obey(_ signal: SignalPipe.Signal) {

@@ -22,6 +22,11 @@ package struct ServiceFacts: Sendable {
     /// How late all polls together began, in nanoseconds.
     package var totalLateness: UInt64 = 0
 
+    /// How late each poll began.
+    package var lateness = DurationHistogram()
+    /// How long each turn took.
+    package var turnTime = DurationHistogram()
+
     /// In microseconds, over this many polls.
     func meanLateness(polls: UInt64) -> UInt64 { totalLateness / max(1, polls) / 1_000 }
 
@@ -48,6 +53,18 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             mitigated: engine.mitigatedCount,
             breaker: engine.breaker?.rawValue, classes: classModes,
             ports: ports.sorted { $0.index < $1.index })
+    }
+
+    /// What the turn knows of the daemon's health; the rest is the service's.
+    package func health(_ facts: ServiceFacts, now: Instant) -> SelfHealth {
+        var health = SelfHealth()
+        health.lateness = facts.lateness.reading
+        health.turnTime = facts.turnTime.reading
+        health.counts = counts
+        health.breaker = engine.breakerRoom
+        health.contestedPorts = held.values.count { $0.leftUntil.map { now < $0 } ?? false }
+        health.journal = JournalHealth(failures: counts.failedJournals, isBroken: isJournalBroken)
+        return health
     }
 
     /// One port by its escaped name; nil where none is watched.

@@ -35,6 +35,8 @@ package struct Turn<
     package internal(set) var configured: Policy
     package internal(set) var orders: OrderBook
     package internal(set) var polls: UInt64 = 0
+    /// What went wrong and what was done about it, since the start.
+    package internal(set) var counts = TurnCounts()
     /// What the turns left since `wasTold` was last called.
     package internal(set) var output = TurnOutput()
 
@@ -171,6 +173,7 @@ package struct Turn<
             }
             interruptions = 0
         } catch {
+            counts.failedPolls += 1
             // An interrupted dump has shown what it has shown; only when it goes on is it told.
             if error.isInterruptedDump { interruptions += 1 }
             if !error.isInterruptedDump || interruptions > 10 {

@@ -16,7 +16,10 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             hasChanged = true
             // First, so that what is announced holds them: a death from here on leaves them untold,
             // and their numbers are given.
-            for case .tell(let event) in asked { output.events.append(event) }
+            for case .tell(let event) in asked {
+                counts.note(event)
+                output.events.append(event)
+            }
             announce(asked, now: now)
             for action in asked { carryOut(action, now: now) }
         }
@@ -140,6 +143,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     }
 
     mutating func note(_ outcome: Outcome, of id: PortID) {
+        if outcome != .done { counts.failedChanges += 1 }
         guard let slot = table.slot(of: id.index) else { return }
         table.update(slot) { port in
             switch outcome {

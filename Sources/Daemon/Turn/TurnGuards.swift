@@ -102,6 +102,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     ) {
         // A port that is gone is told by the links.
         guard error != .gone else { return }
+        counts.failedGuards += 1
         guard guarded[slot]?.fail(error.description, now: now) == true else { return }
         output.notes.append(.guardsFailed(port.port.name, error.description))
     }

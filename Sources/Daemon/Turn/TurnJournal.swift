@@ -51,6 +51,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             isJournalBroken = false
             hasChanged = false
         } catch {
+            counts.failedJournals += 1
             if !isJournalBroken { output.notes.append(.journalFailed(error.description)) }
             isJournalBroken = true
         }
@@ -109,10 +110,12 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             takeOverGuards(on: survey.guarded.union(known))
             hasSurveyed = failed.isEmpty
             if hasSurveyed { unsettled = [] }
+            counts.failedLooks += UInt64(failed.count)
             for (index, sentence) in failed.sorted(by: { $0.key < $1.key }) {
                 output.notes.append(.surveyFailed("interface \(index): \(sentence)"))
             }
         } catch {
+            counts.failedLooks += 1
             output.notes.append(.surveyFailed(error.description))
         }
         if hasSurveyed, !adoption.isEmpty { output.notes.append(.adopted(adoption)) }

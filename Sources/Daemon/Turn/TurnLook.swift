@@ -81,10 +81,12 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         case nil:
             table.update(slot) { $0.problem = nil }
         case .putBack(let what):
+            counts.repairs += 1
             output.notes.append(.repaired(port.port.name, what))
             guard held[slot]?.repairs.spend(now: now) == false else { return }
             let until = now.advanced(by: Self.leaveTime)
             held[slot]?.leftUntil = until
+            counts.contests += 1
             engine.distrust(
                 port.port.id, "another program keeps taking it out: \(what)", until: until, now: now
             )
@@ -92,10 +94,12 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
                 .contested(
                     port.port.name, what, seconds: Int(Self.leaveTime.components.seconds)))
         case .takenOut(let what):
+            counts.redirectsTakenOut += 1
             output.notes.append(.redirectTakenOut(port.port.name, what))
         case .failed(let error):
             // A port that is gone is told by the links.
             guard error != .gone else { return }
+            counts.failedLooks += 1
             if port.problem != error.description {
                 output.notes.append(.damaged(port.port.name, error.description))
             }
@@ -137,6 +141,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         do throws(TrafficControlError) {
             try control.setLink(port.controlled, up: false)
             noteLink(of: port.port.id, isUp: false)
+            counts.repairs += 1
             output.notes.append(.repaired(port.port.name, "the link was set up; it is down again"))
         } catch {
             note(.failed(error), of: port, at: slot, now: now)

@@ -15,6 +15,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             unlisted = 0
         } catch {
             unlisted += 1
+            counts.failedLists += 1
             output.notes.append(.linksFailed(error.description))
         }
     }
