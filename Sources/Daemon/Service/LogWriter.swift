@@ -28,23 +28,30 @@ package struct LineLimiter: Sendable {
 
     /// A line at a moment of the monotonic clock.
     package mutating func take(nanoseconds now: UInt64) -> Verdict {
-        let elapsed = now > refilledAt ? now - refilledAt : 0
-        refilledAt = max(refilledAt, now)
-        tokens = min(Self.burst, tokens + Double(elapsed) / 1e9)
-        guard tokens >= 1 else {
+        guard spend(at: now) else {
             suppressed += 1
             suppressedInAll += 1
             return .suppress
         }
-        tokens -= 1
         defer { suppressed = 0 }
         return .write(suppressed: suppressed)
     }
 
-    /// How many lines wait to be counted; taken at most once a second by the owner's timer.
+    /// How many lines were not written and are to be counted now, in a line that is one of those that
+    /// may pass; 0 where there are none, or none may. To ask is no line.
     package mutating func takeSuppressed(nanoseconds now: UInt64) -> Int {
-        guard suppressed > 0, case .write(let count) = take(nanoseconds: now) else { return 0 }
-        return count
+        guard suppressed > 0, spend(at: now) else { return 0 }
+        defer { suppressed = 0 }
+        return suppressed
+    }
+
+    private mutating func spend(at now: UInt64) -> Bool {
+        let elapsed = now > refilledAt ? now - refilledAt : 0
+        refilledAt = max(refilledAt, now)
+        tokens = min(Self.burst, tokens + Double(elapsed) / 1e9)
+        guard tokens >= 1 else { return false }
+        tokens -= 1
+        return true
     }
 }
 
