@@ -6,10 +6,13 @@ TESTS := $(BUILD)/sluicePackageTests.xctest
 
 # What a bare Debian 12 with a Swift toolchain lacks: the toolchain's own libraries, the C libraries
 # of the package, and what the sandbox of the tests and the demo is made with.
-PACKAGES := ca-certificates dpkg-dev fish g++ git iproute2 iputils-ping jq kmod libc6-dev libcurl4 libmnl-dev \
+PACKAGES := ca-certificates curl dpkg-dev fish g++ git iproute2 iputils-ping jq kmod libc6-dev libcurl4 libmnl-dev \
 	libncurses6 libnl-3-dev libnl-route-3-dev libsqlite3-0 libtomlplusplus-dev libvirt-clients \
 	libvirt-daemon libxml2 lintian man-db mandoc nftables openvswitch-switch pkg-config qemu-system-arm \
 	systemd user-mode-linux zsh
+
+# What a fleet is watched with: the tests unpack it, so that none of it runs as a service here.
+FLEET := libestr0 libfastjson4 prometheus prometheus-alertmanager prometheus-node-exporter rsyslog
 
 # Where `make install` puts things, below DESTDIR.
 PREFIX := /usr/local
@@ -34,6 +37,13 @@ deps: ## Install what is missing of the Debian packages needed
 		$(SUDO) env DEBIAN_FRONTEND=noninteractive \
 			apt-get install -q -y --no-install-recommends $$missing; \
 	}
+
+.build/fleet:
+	rm -rf $@.new && mkdir -p $@.new/root
+	cd $@.new && { apt-get download -q $(FLEET) || \
+		{ $(SUDO) apt-get update -q && apt-get download -q $(FLEET); }; }
+	cd $@.new && for package in *.deb; do dpkg-deb -x $$package root || exit 1; done
+	mv $@.new/root $@ && rm -rf $@.new
 
 build: deps ## Build sluiced and sluicectl, optimised
 	swift build -c release
@@ -60,6 +70,9 @@ install: $(BUILD)/sluiced $(BUILD)/sluicectl ## Install what was built below DES
 	install -D -m 644 systemd/groups.conf -t $(DESTDIR)$(PREFIX)/lib/systemd/system/sluiced.service.d
 	install -D -m 644 systemd/sluice.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/sluice.conf
 	install -D -m 644 Configs/modprobe.conf $(DESTDIR)/etc/modprobe.d/sluice.conf
+	for part in prometheus alertmanager grafana; do \
+		install -D -m 644 Configs/$$part/* -t $(DESTDIR)$(PREFIX)/share/doc/sluice/examples/$$part || exit 1; \
+	done
 	install -d -m 755 $(DESTDIR)/etc/sluice/guards.d
 	[ -e $(DESTDIR)/etc/sluice/sluiced.toml ] || \
 		sed 's/^mode = "enforce"$$/# (As installed it observes. The default is "enforce".)\nmode = "observe"/' \
@@ -75,10 +88,11 @@ uninstall: ## Remove what make install put there, but the configuration
 deb: build ## Build the Debian package, .build/deb/sluice_*.deb
 	Configs/debian/build $(BUILD) .build/deb
 
-test: deps lint ## Run all tests: the package, pure, on this kernel, and on a full kernel
+test: deps .build/fleet lint ## Run all tests: the package, pure, on this kernel, and on a full kernel
 	swift build -c release --build-tests
 	Configs/debian/build $(BUILD) .build/deb
 	@$(SUDO) Tests/package/check .build/deb/sluice_*.deb
+	@$(SUDO) Tests/fleet/check $(BUILD) .build/fleet
 	@$(SUDO) Tests/fullkernel/lanes $(TESTS)
 
 histories: deps ## Run the daemon's turn over a million simulated hosts, SLUICE_HISTORIES

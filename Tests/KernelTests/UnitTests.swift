@@ -198,6 +198,74 @@ import Testing
         #expect(try machine.service.pid() == pid)
     }
 
+    /// Guards against: lines that journald cuts, or files under another name, facility or severity
+    /// than they were told with; lines that it lacks.
+    @Test(.needs(.ifb, .tbf)) func journaldHasEachLineWhole() throws {
+        let machine = try Machine(police: 1)
+        defer { machine.close() }
+        try machine.service.order("start")
+        let rogue = try machine.startWatched()
+        let flood = try machine.flood(rogue)
+        try machine.wait(for: "shape", of: rogue)
+        flood.stop()
+        try machine.service.line(with: " to=shape ", within: .seconds(5))
+        // LOG_DAEMON is facility 3; severities are numbered as <syslog.h> does.
+        let told = try Self.lines(
+            "sluicectl events --json",
+            #"""
+            {alert: 1, error: 3, warning: 4, notice: 5, info: 6}[.severity] as $severity
+            | "sluiced 3 \($severity) syslog \(.line)"
+            """#)
+        let pid = try machine.service.pid()
+        let read = try Self.lines(
+            "journalctl --no-pager --output=json --identifier=sluiced _PID=\(pid)",
+            #"""
+            "\(.SYSLOG_IDENTIFIER) \(.SYSLOG_FACILITY) \(.PRIORITY) \(._TRANSPORT) \(.MESSAGE)"
+            """#)
+        let longest = read.map(\.utf8.count).max() ?? 0
+        report("journald: \(read.count) lines, the longest \(longest) bytes")
+        #expect(read == told)
+        #expect(read.contains { $0.contains("event=move ") && $0.contains(" to=police ") })
+    }
+
+    /// What jq makes of a command's JSON, a line each.
+    private static func lines(_ command: String, _ filter: String) throws -> [String] {
+        try Tool.run("sh", "-c", "\(command) | jq -r \"$0\"", filter).split(separator: "\n")
+            .map { String($0) }
+    }
+
+    /// Guards against: a unit for node_exporter's textfile collector that its own restrictions stop, a
+    /// file that node_exporter's user may not read, and one that is half written or replaced by
+    /// nothing when no daemon answers.
+    @Test func metricsReachTheTextfileCollector() throws {
+        let machine = try Machine()
+        defer { machine.close() }
+        let units = ["sluice-metrics.service", "sluice-metrics.timer"]
+        let folder = "/var/lib/prometheus/node-exporter"
+        for unit in units {
+            try Tool.run("cp", "Configs/prometheus/\(unit)", "/etc/systemd/system/\(unit)")
+        }
+        try Tool.run("mkdir", "-p", folder)
+        try Tool.run("systemctl", "daemon-reload")
+        defer {
+            _ = try? Tool.run("systemctl", "stop", units[1])
+            _ = try? Tool.run("rm", ["-rf", folder] + units.map { "/etc/systemd/system/\($0)" })
+        }
+        try machine.service.order("start")
+        try Tool.run("systemctl", "start", units[1])
+        try wait(for: "the metrics", within: .seconds(20)) {
+            (try? readFile("\(folder)/sluice.prom"))?.contains("\nsluice_polls_total ") == true
+        }
+        #expect(try Tool.run("stat", "-c", "%a", "\(folder)/sluice.prom") == "644\n")
+        let text = try readFile("\(folder)/sluice.prom")
+        #expect(!text.contains("# EOF") && text.contains("# TYPE sluice_polls_total counter\n"))
+
+        try machine.service.order("stop")
+        let (status, _) = try Tool.status("systemctl", ["start", units[0]])
+        #expect(status != .exited(0))
+        #expect(try readFile("\(folder)/sluice.prom").contains("\nsluice_polls_total "))
+    }
+
     /// Guards against: a refused configuration that is started again and again.
     @Test func refusedConfigurationFailsOnce() throws {
         let machine = try Machine()
