@@ -38,6 +38,7 @@ import Testing
         health.counts.failedPolls = 4
         health.counts.repairs = 5
         health.contestedPorts = 1
+        health.observed = [8]
         health.durableJournal = JournalHealth(failures: 6, isBroken: true)
         (health.suppressedLines, health.lostLines) = (7, 8)
         health.refusals = [.busy: 9]
@@ -73,10 +74,12 @@ import Testing
                 #expect(value.isFinite && value >= 0)
             }
         }
-        #expect(lines.contains("sluice_mitigated_ports{rung=\"shape\"} 5"))
+        #expect(lines.contains(#"sluice_mitigated_ports{rung="shape",mode="enforce"} 4"#))
+        #expect(lines.contains(#"sluice_mitigated_ports{rung="shape",mode="observe"} 1"#))
         #expect(lines.contains("sluice_breaker_open{cause=\"share\"} 1"))
         #expect(lines.contains("sluice_poll_lateness_worst_seconds 0.0015"))
-        let rung = "sluice_port_rung{port=\"vm-8-ff\",class=\"vm\",netid=\"00ff\"} 2"
+        let rung =
+            #"sluice_port_rung{port="vm-8-ff",class="vm",netid="00ff",mode="observe"} 2"#
         #expect(lines.contains { $0 == rung })
     }
 

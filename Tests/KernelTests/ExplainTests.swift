@@ -42,7 +42,7 @@ import Testing
             #expect(try ask("events", "--since", "0s") == "")
 
             let metrics = try ask("metrics")
-            #expect(metrics.contains("sluice_mitigated_ports{rung=\"police\"} 1\n"))
+            #expect(metrics.contains(#"sluice_mitigated_ports{rung="police",mode="enforce"} 1"#))
             #expect(metrics.contains("sluice_port_rung{port=\"\(rogue.name)\",class=\"vm\""))
             #expect(metrics.hasSuffix("# EOF\n"))
 

@@ -23,8 +23,8 @@ struct OpenMetrics {
         metrics.addPunctuality(status, health)
         metrics.addFaults(health)
         metrics.addBreaker(status, health)
-        metrics.addHost(status.ports)
-        metrics.addPorts(status.ports)
+        metrics.addHost(status.ports, health)
+        metrics.addPorts(status.ports, health)
         metrics.addGuards(status.ports)
         return metrics.text + "# EOF\n"
     }
@@ -118,14 +118,18 @@ struct OpenMetrics {
         }
     }
 
-    private mutating func addHost(_ ports: [PortStatus]) {
+    private mutating func addHost(_ ports: [PortStatus], _ health: SelfHealth) {
         begin("sluice_ports", "gauge", "Watched ports.")
         for name in PortClass.allCases.map(\.rawValue) {
             add("sluice_ports", [("class", name)], count(ports) { $0.portClass == name })
         }
         begin("sluice_mitigated_ports", "gauge", "Ports on a rung; in observe mode, that would be.")
-        for rung in Self.rungs {
-            add("sluice_mitigated_ports", [("rung", rung)], count(ports) { $0.rung == rung })
+        for mode in Mode.allCases {
+            for rung in Self.rungs {
+                add(
+                    "sluice_mitigated_ports", [("rung", rung), ("mode", mode.rawValue)],
+                    count(ports) { $0.rung == rung && health.mode(of: $0) == mode })
+            }
         }
         begin("sluice_victim_ports", "gauge", "Ports that are flooded from outside.")
         add("sluice_victim_ports", [], count(ports, \.isVictim))
@@ -141,12 +145,14 @@ struct OpenMetrics {
         }
     }
 
-    private mutating func addPorts(_ ports: [PortStatus]) {
+    private mutating func addPorts(_ ports: [PortStatus], _ health: SelfHealth) {
         let held = ports.filter { $0.rung != "normal" }
         begin("sluice_port_rung", "gauge", "A port's rung: 1 police, 2 shape, 3 tighten, 4 down.")
         for port in held {
             let place = Self.rungs.firstIndex(of: port.rung).map { $0 + 1 } ?? 0
-            add("sluice_port_rung", labels(port), Double(place))
+            add(
+                "sluice_port_rung", labels(port, "mode", health.mode(of: port).rawValue),
+                Double(place))
         }
         let others = ports.filter { $0.rung == "normal" }.sorted { sent($0) > sent($1) }
         addLoads("offered", "What a VM sends and is sent", held + others.prefix(Self.top)) {
@@ -260,5 +266,11 @@ struct OpenMetrics {
             default: text.append(character)
             }
         }
+    }
+}
+
+extension SelfHealth {
+    fileprivate func mode(of port: PortStatus) -> Mode {
+        observed.contains(port.index) ? .observe : .enforce
     }
 }

@@ -101,6 +101,8 @@ package struct SelfHealth: Hashable, Sendable {
     package var turnTime = DurationHistogram.Reading()
     /// What the turn counted.
     package var counts = TurnCounts()
+    /// Indexes of ports that are on a rung in observe mode only: nothing of ours limits them.
+    package var observed: Set<Int32> = []
     /// How far the breaker is from standing.
     package var breaker: BreakerRoom?
     /// Ports that are left to somebody who keeps taking their limits out.

@@ -62,6 +62,11 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         health.turnTime = facts.turnTime.reading
         health.counts = counts
         health.breaker = engine.breakerRoom
+        for slot in engine.slots {
+            let view = engine.view(slot)
+            guard view.rung > .normal, view.mode == .observe else { continue }
+            health.observed.insert(view.port.id.index)
+        }
         health.contestedPorts = held.values.count { $0.leftUntil.map { now < $0 } ?? false }
         health.journal = JournalHealth(failures: counts.failedJournals, isBroken: isJournalBroken)
         return health
