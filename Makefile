@@ -127,8 +127,11 @@ tsan: deps ## Run the pure tests under the thread sanitizer
 demo: build ## Show a flood and what becomes of it, live, in a sandbox, in under two minutes
 	@$(BUILD)/sluice-demo --full-kernel Tests/fullkernel/run --output .build/demo
 
-lint: ## Check the format of all Swift sources
+lint: ## Check the format of all Swift sources, and that the tests that README.md names are there
 	swift format lint --strict --parallel --recursive Sources Tests Package.swift
+	@grep -o '`[A-Za-z]*Tests\.[A-Za-z]*`' README.md | tr -d '`' | sort -u | while IFS=. read -r suite test; do \
+		grep -rqs "func $$test(" --include=$$suite.swift Tests || { echo "README.md names $$suite.$$test, which is no test"; exit 1; }; \
+	done
 
 clean: ## Remove what was built
 	$(SUDO) rm -rf .build .build-*
