@@ -20,61 +20,58 @@ public struct FolderEntry: Hashable, Sendable {
     public static func list(
         _ path: String, suffix: String, most: Int
     ) throws(Errno) -> [FolderEntry] {
-        guard let folder = unsafe opendir(path) else { throw Errno(rawValue: errno) }
-        defer { _ = unsafe closedir(folder) }
-        var entries: [FolderEntry] = []
-        while true {
-            errno = 0
-            guard let entry = unsafe readdir(folder) else {
-                guard errno == 0 else { throw Errno(rawValue: errno) }
-                return entries.sorted { $0.name < $1.name }
-            }
-            let name = unsafe withUnsafePointer(to: &entry.pointee.d_name.0) {
-                unsafe String(cString: $0)
-            }
-            guard !name.hasPrefix("."), name.hasSuffix(suffix) else { continue }
-            var status = stat()
-            // One that is gone by now is no file of the folder.
-            guard unsafe fstatat(dirfd(folder), name, &status, 0) == 0,
-                status.st_mode & S_IFMT == S_IFREG
-            else { continue }
-            guard entries.count < most else { throw .tooManyOpenFiles }
+        try gather(path, kind: S_IFREG, most: most) { name, status in
+            guard name.hasSuffix(suffix) else { return nil }
             let (written, changed) = (status.st_mtim, status.st_ctim)
-            entries.append(
-                FolderEntry(
-                    name: name, inode: UInt64(status.st_ino), size: Int64(status.st_size),
-                    changedAt: [
-                        Int64(written.tv_sec), Int64(written.tv_nsec), Int64(changed.tv_sec),
-                        Int64(changed.tv_nsec),
-                    ]))
-        }
+            return FolderEntry(
+                name: name, inode: UInt64(status.st_ino), size: Int64(status.st_size),
+                changedAt: [
+                    Int64(written.tv_sec), Int64(written.tv_nsec), Int64(changed.tv_sec),
+                    Int64(changed.tv_nsec),
+                ])
+        }.sorted { $0.name < $1.name }
     }
-}
 
-extension FolderEntry {
     /// The folders in a folder whose names do not begin with a dot, links followed, by name.
     ///
     /// - Parameter most: what goes beyond is refused.
     /// - Throws: errno; ENOTDIR where it is none, EMFILE where it has more than `most`.
     public static func folders(_ path: String, most: Int) throws(Errno) -> [String] {
+        try gather(path, kind: S_IFDIR, most: most) { name, _ in name }.sorted()
+    }
+
+    /// Makes a folder for this user alone, where it is not there; the one above must be: mkdir(2).
+    ///
+    /// - Throws: errno of mkdir(2).
+    public static func makeFolder(_ path: String) throws(Errno) {
+        guard unsafe mkdir(path, 0o700) == 0 || errno == EEXIST else {
+            throw Errno(rawValue: errno)
+        }
+    }
+
+    /// What `body` makes of each thing of this kind (S_IFREG, S_IFDIR) in a folder; nil leaves it out.
+    private static func gather<Value>(
+        _ path: String, kind: mode_t, most: Int, _ body: (String, stat) -> Value?
+    ) throws(Errno) -> [Value] {
         guard let folder = unsafe opendir(path) else { throw Errno(rawValue: errno) }
         defer { _ = unsafe closedir(folder) }
-        var names: [String] = []
+        var values: [Value] = []
         while true {
             errno = 0
             guard let entry = unsafe readdir(folder) else {
                 guard errno == 0 else { throw Errno(rawValue: errno) }
-                return names.sorted()
+                return values
             }
             let name = unsafe withUnsafePointer(to: &entry.pointee.d_name.0) {
                 unsafe String(cString: $0)
             }
             var status = stat()
+            // One that is gone by now is not in the folder.
             guard !name.hasPrefix("."), unsafe fstatat(dirfd(folder), name, &status, 0) == 0,
-                status.st_mode & S_IFMT == S_IFDIR
+                status.st_mode & S_IFMT == kind, let value = body(name, status)
             else { continue }
-            guard names.count < most else { throw .tooManyOpenFiles }
-            names.append(name)
+            guard values.count < most else { throw .tooManyOpenFiles }
+            values.append(value)
         }
     }
 }

@@ -41,32 +41,3 @@ public struct GrowingFile: ~Copyable, Sendable {
         length += written
     }
 }
-
-extension FolderEntry {
-    /// Makes a folder for this user alone, where it is not there; the one above must be: mkdir(2).
-    ///
-    /// - Throws: errno of mkdir(2).
-    public static func makeFolder(_ path: String) throws(Errno) {
-        guard unsafe mkdir(path, 0o700) == 0 || errno == EEXIST else {
-            throw Errno(rawValue: errno)
-        }
-    }
-}
-
-extension WallClock {
-    /// A moment in UTC as a part of a file's name, by which names sort: `20261126T085012.345Z`.
-    public static func stamp(nanoseconds: UInt64) -> String {
-        var seconds = time_t(clamping: nanoseconds / 1_000_000_000)
-        var parts = unsafe tm()
-        unsafe gmtime_r(&seconds, &parts)
-        func digits(_ value: Int32, _ count: Int) -> String {
-            let text = String(value)
-            return String(repeating: "0", count: max(0, count - text.utf8.count)) + text
-        }
-        let date = unsafe digits(parts.tm_year + 1_900, 4) + digits(parts.tm_mon + 1, 2)
-        let day = unsafe digits(parts.tm_mday, 2) + "T" + digits(parts.tm_hour, 2)
-        let time = unsafe digits(parts.tm_min, 2) + digits(parts.tm_sec, 2)
-        let fraction = digits(Int32(nanoseconds % 1_000_000_000 / 1_000_000), 3)
-        return "\(date)\(day)\(time).\(fraction)Z"
-    }
-}

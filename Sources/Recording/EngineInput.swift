@@ -91,7 +91,7 @@ extension EngineInput: Recordable {
             writer.byte(4)
             writer.value(id)
             writer.value(limits)
-            writer.byte(isDown ? 1 : 0)
+            writer.flag(isDown)
         case .restore(let memory):
             writer.byte(5)
             writer.value(memory)

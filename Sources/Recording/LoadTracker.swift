@@ -40,11 +40,20 @@ public typealias PortLoads = SIMD4<Double>
 extension Counters {
     /// What they grew since `old`, a second; nil where they did not grow or no time went by.
     public func loads(since old: Counters, nanoseconds: UInt64) -> PortLoads? {
-        let new = SIMD4(fromPackets, fromBytes, toPackets, toBytes)
-        let former = SIMD4(old.fromPackets, old.fromBytes, old.toPackets, old.toBytes)
-        guard nanoseconds > 0, !any(new .< former) else { return nil }
-        let grown = new &- former
-        return SIMD4(Double(grown.x), Double(grown.y), Double(grown.z), Double(grown.w))
+        lanes.loads(since: old.lanes, nanoseconds: nanoseconds)
+    }
+
+    /// Packets and bytes from the VM, packets and bytes to it.
+    var lanes: SIMD4<UInt64> { SIMD4(fromPackets, fromBytes, toPackets, toBytes) }
+}
+
+extension SIMD4<UInt64> {
+    /// What counters grew since `old`, a second; nil where they did not grow or no time went by.
+    func loads(since old: Self, nanoseconds: UInt64) -> PortLoads? {
+        guard nanoseconds > 0, !any(self .< old) else { return nil }
+        let grown = self &- old
+        return SIMD4<Double>(
+            Double(grown.x), Double(grown.y), Double(grown.z), Double(grown.w))
             * 1_000_000_000 / Double(nanoseconds)
     }
 }

@@ -187,8 +187,7 @@ struct PortWatch: Sendable {
         guard slot >= 0, slot < shown.count, shown[slot] & 1 == 0 else { return }
         shown[slot] |= 1
         let row = row(ago: 0)
-        rows[row][slot] = SIMD4(
-            counters.fromPackets, counters.fromBytes, counters.toPackets, counters.toBytes)
+        rows[row][slot] = counters.lanes
         times[row] = at
         order.append(Int32(truncatingIfNeeded: slot))
     }
@@ -230,11 +229,9 @@ struct PortWatch: Sendable {
         guard before <= lookback else { return false }
         let (new, old) = (rows[row(ago: 0)][slot], rows[row(ago: before)][slot])
         let (now, then) = (times[row(ago: 0)], times[row(ago: before)])
-        guard now > then, !any(new .< old) else { return false }
-        let grown = new &- old
-        let loads =
-            SIMD4(Double(grown.x), Double(grown.y), Double(grown.z), Double(grown.w))
-            * 1_000_000_000 / Double(now &- then)
+        guard now > then, let loads = new.loads(since: old, nanoseconds: now &- then) else {
+            return false
+        }
         if cloud >= 0, groupThreshold != nil { cloudSums[cloud] += loads.lowHalf }
         return any(loads .>= thresholds[slot])
     }

@@ -36,12 +36,14 @@ struct RecordWriter: Sendable {
         bytes.append(contentsOf: value)
     }
 
+    mutating func flag(_ value: Bool) { byte(value ? 1 : 0) }
+
     mutating func text(_ value: String) { list(Array(value.utf8)) }
 
     mutating func value(_ value: some Recordable) { value.write(to: &self) }
 
     mutating func optional(_ value: (some Recordable)?) {
-        byte(value == nil ? 0 : 1)
+        flag(value != nil)
         value?.write(to: &self)
     }
 
@@ -137,6 +139,12 @@ struct RecordReader: Sendable {
         for _ in 0..<count { values.append(try Value(from: &self)) }
         return values
     }
+}
+
+extension Array: Recordable where Element: Recordable {
+    init(from reader: inout RecordReader) throws(RecordingError) { self = try reader.values() }
+
+    func write(to writer: inout RecordWriter) { writer.values(self) }
 }
 
 /// What stands in a recording.

@@ -142,7 +142,7 @@ extension RecordedStart: Recordable {
     }
 
     func write(to writer: inout RecordWriter) {
-        writer.byte(continues ? 1 : 0)
+        writer.flag(continues)
         writer.value(startedAt)
         writer.value(now)
         writer.number(wallNanoseconds)

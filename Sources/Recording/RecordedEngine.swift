@@ -55,10 +55,7 @@ public struct RecordedEngine: Sendable {
 
     /// `Engine.vanish`.
     public mutating func vanish(_ id: PortID, now: Instant, into actions: inout [Action]) {
-        note(.vanish(id), now)
-        let before = actions.count
-        engine.vanish(id, now: now, into: &actions)
-        tell(actions, from: before)
+        pass(.vanish(id), now, &actions) { $0.vanish(id, now: now, into: &$1) }
     }
 
     /// `Engine.sample`.
@@ -90,40 +87,30 @@ public struct RecordedEngine: Sendable {
     public mutating func confirm(
         _ id: PortID, _ outcome: Outcome, now: Instant, into actions: inout [Action]
     ) {
-        note(.confirm(id, outcome), now)
-        let before = actions.count
-        engine.confirm(id, outcome, now: now, into: &actions)
-        tell(actions, from: before)
+        pass(.confirm(id, outcome), now, &actions) {
+            $0.confirm(id, outcome, now: now, into: &$1)
+        }
     }
 
     /// `Engine.release`.
     public mutating func release(
         _ id: PortID, now: Instant, into actions: inout [Action]
     ) -> Bool {
-        note(.release(id), now)
-        let before = actions.count
-        defer { tell(actions, from: before) }
-        return engine.release(id, now: now, into: &actions)
+        pass(.release(id), now, &actions) { $0.release(id, now: now, into: &$1) }
     }
 
     /// `Engine.order`.
     public mutating func order(
         _ id: PortID, _ order: PortOrder?, now: Instant, into actions: inout [Action]
     ) {
-        note(.order(id, order), now)
-        let before = actions.count
-        engine.order(id, order, now: now, into: &actions)
-        tell(actions, from: before)
+        pass(.order(id, order), now, &actions) { $0.order(id, order, now: now, into: &$1) }
     }
 
     /// `Engine.escalate`.
     public mutating func escalate(
         _ id: PortID, now: Instant, into actions: inout [Action]
     ) -> EscalationRefusal? {
-        note(.escalate(id), now)
-        let before = actions.count
-        defer { tell(actions, from: before) }
-        return engine.escalate(id, now: now, into: &actions)
+        pass(.escalate(id), now, &actions) { $0.escalate(id, now: now, into: &$1) }
     }
 
     /// `Engine.adopt`.
@@ -197,6 +184,17 @@ public struct RecordedEngine: Sendable {
 
     private func portID(_ slot: Engine.Slot) -> PortID? {
         engine.has(slot) ? engine.view(slot).port.id : nil
+    }
+
+    /// The engine is told something, and what it tells of it is written too.
+    private mutating func pass<Answer>(
+        _ input: @autoclosure () -> EngineInput, _ now: Instant, _ actions: inout [Action],
+        _ body: (inout Engine, inout [Action]) -> Answer
+    ) -> Answer {
+        note(input(), now)
+        let before = actions.count
+        defer { tell(actions, from: before) }
+        return body(&engine, &actions)
     }
 
     private mutating func note(_ input: @autoclosure () -> EngineInput, _ now: Instant) {

@@ -38,9 +38,9 @@ extension TrackMemory: Recordable {
         writer.value(since)
         writer.value(cap)
         writer.optional(called)
-        writer.byte(isAlarmed ? 1 : 0)
+        writer.flag(isAlarmed)
         writer.number(calm)
-        writer.byte(hasSteppedDown ? 1 : 0)
+        writer.flag(hasSteppedDown)
         writer.value(evidence)
     }
 }
@@ -56,7 +56,7 @@ extension IncidentMemory: Recordable {
         isReleasing = flags & 8 != 0
         linkIsUncertain = flags & 16 != 0
         isGroup = flags & 32 != 0
-        asked = try reader.flag() ? try reader.values() : nil
+        asked = try reader.optional()
         limits = try reader.optional()
         path = try reader.optional()
         from = try reader.value()
@@ -69,8 +69,7 @@ extension IncidentMemory: Recordable {
         let flags = [isEnforced, wasMitigated, isWatched, isReleasing, linkIsUncertain, isGroup]
         writer.number(
             flags.enumerated().reduce(0) { $1.element ? $0 | 1 << UInt64($1.offset) : $0 })
-        writer.byte(asked == nil ? 0 : 1)
-        if let asked { writer.values(asked) }
+        writer.optional(asked)
         writer.optional(limits)
         writer.optional(path)
         writer.value(from)
@@ -99,14 +98,13 @@ extension EngineMemory: Recordable {
         lastIncident = try reader.incident()
         lastEvent = try reader.number()
         shutdowns = try reader.values()
-        observedShutdowns = try reader.flag() ? try reader.values() : nil
+        observedShutdowns = try reader.optional()
     }
 
     func write(to writer: inout RecordWriter) {
         writer.number(UInt64(lastIncident))
         writer.number(lastEvent)
         writer.values(shutdowns)
-        writer.byte(observedShutdowns == nil ? 0 : 1)
-        if let observedShutdowns { writer.values(observedShutdowns) }
+        writer.optional(observedShutdowns)
     }
 }

@@ -80,7 +80,7 @@ extension Port: Recordable {
         writer.value(portClass)
         writer.number(netid.map { UInt64($0) + 1 } ?? 0)
         writer.number(UInt64(mtu))
-        writer.byte(carriesDefaultRoute ? 1 : 0)
+        writer.flag(carriesDefaultRoute)
     }
 }
 
@@ -108,7 +108,7 @@ extension Limit: Recordable {
 
     func write(to writer: inout RecordWriter) {
         writer.value(cap)
-        writer.byte(delay == nil ? 0 : 1)
+        writer.flag(delay != nil)
         if let delay { writer.signed(Int64(clamping: delay.wholeNanoseconds)) }
     }
 }

@@ -73,7 +73,6 @@ final class RecordingWriter: Sendable {
         var file = OpenFile()
         var spare: [UInt8] = []
         spare.reserveCapacity(capacity)
-        var problem: String?
         while true {
             bell.wait()
             let (beginsFile, isLast) = waiting.withLock { waiting in
@@ -81,13 +80,13 @@ final class RecordingWriter: Sendable {
                 return (waiting.beginsFile, waiting.isLast)
             }
             if !spare.isEmpty {
-                let why = write(spare, beginsFile: beginsFile, to: &file)
-                if let why, why != problem {
+                let former = file.problem
+                write(spare, beginsFile: beginsFile, to: &file)
+                if let why = file.problem, why != former {
                     tell(AlertLine(.error, [("event", "recording-failed"), ("why", why)]))
-                } else if why == nil, problem != nil {
+                } else if file.problem == nil, former != nil {
                     tell(AlertLine(.notice, [("event", "recording-works")]))
                 }
-                problem = why
             }
             // Its room goes back, for the next time.
             spare.removeAll(keepingCapacity: true)
@@ -101,18 +100,15 @@ final class RecordingWriter: Sendable {
     private struct OpenFile: ~Copyable {
         var file: GrowingFile?
         var retryAt: UInt64 = 0
+        /// What stood in the way of the latest bytes; nil where they are in the file.
         var problem: String?
     }
 
-    /// What stood in the way; nil where the bytes are in the file.
-    private func write(
-        _ bytes: [UInt8], beginsFile: Bool, to open: inout OpenFile
-    ) -> String? {
+    private func write(_ bytes: [UInt8], beginsFile: Bool, to open: inout OpenFile) {
         let now = MonotonicClock.nanoseconds
         // What belongs to a file that failed is of no use; and a broken disk is left alone for a while.
         guard beginsFile || open.file != nil, now >= open.retryAt else {
-            isBroken.store(true, ordering: .relaxed)
-            return open.problem
+            return isBroken.store(true, ordering: .relaxed)
         }
         do throws(Errno) {
             if beginsFile {
@@ -122,13 +118,11 @@ final class RecordingWriter: Sendable {
             }
             try open.file?.add(bytes)
             open.problem = nil
-            return nil
         } catch {
             open.file = nil
             open.retryAt = now + 10_000_000_000
             open.problem = "\(settings.directory): \(error)"
             isBroken.store(true, ordering: .relaxed)
-            return open.problem
         }
     }
 

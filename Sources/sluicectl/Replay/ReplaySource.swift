@@ -192,11 +192,7 @@ struct ReplayRules {
     /// What the configuration takes a port for.
     func classify(_ port: Port) -> Port? {
         guard let configuration else { return port }
-        return Self.classify(port, configuration.names)
-    }
-
-    static func classify(_ port: Port, _ names: PortNames) -> Port? {
-        guard let match = names.match(port.name) else { return nil }
+        guard let match = configuration.names.match(port.name) else { return nil }
         var port = port
         port.portClass = match.portClass
         port.netid = match.netid

@@ -161,6 +161,7 @@ struct Suggester {
     private let rules: ReplayRules
     private let policy: Policy
     private let loads: [PortClass: [PortLoads]]
+    private let classes: [PortName: PortClass]
 
     /// Looks at all loads once.
     init(_ source: ReplaySource, _ rules: ReplayRules) throws(ReplayError) {
@@ -185,11 +186,14 @@ struct Suggester {
         }
         self.policy = policy
         var loads: [PortClass: [PortLoads]] = [:]
+        var classes: [PortName: PortClass] = [:]
         for (port, highest) in maxima.ports {
             guard let port = rules.classify(port) else { continue }
             loads[port.portClass, default: []].append(highest)
+            classes[port.name] = port.portClass
         }
         self.loads = loads
+        self.classes = classes
     }
 
     func suggestions(of classes: [PortClass]) throws(ReplayError) -> [MarkSuggestion] {
@@ -254,16 +258,7 @@ struct Suggester {
                 policy.marks[portClass] = chosen
                 return policy
             }, classify: rules.classify)
-        var classes: [PortName: PortClass] = [:]
-        var tracker = LoadTracker()
-        try source.read(
-            { item in
-                replay.take(item)
-                tracker.take(item) { port, _, _ in
-                    guard classes[port.name] == nil else { return }
-                    classes[port.name] = rules.classify(port)?.portClass
-                }
-            }, note: { _ in })
+        try source.read({ replay.take($0) }, note: { _ in })
         replay.finish()
         var touched: Set<PortName> = []
         var alerted: Set<PortName> = []
