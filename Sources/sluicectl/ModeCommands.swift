@@ -2,12 +2,13 @@
 
 import ArgumentParser
 import ControlAPI
+import Mitigation
 
 /// What a word on classes takes.
 struct ModeOptions: ParsableArguments {
     @Argument(
         help: "These classes: vm, router, vtep, backend.",
-        completion: .list(["vm", "router", "vtep", "backend"]))
+        completion: .list(PortClass.allCases.map(\.rawValue)))
     var classes: [String] = []
 
     @Flag(help: "Every class.")
@@ -27,12 +28,12 @@ struct ModeOptions: ParsableArguments {
     }
 
     /// Says it of each class.
-    func say(_ mode: String) throws {
+    func say(_ mode: Mode) throws {
         try reporting { () throws(ControlClientError) in
             var body: [UInt8] = []
             for name in all ? [nil] : classes.map(Optional.some) {
                 let request = ModeRequest(
-                    portClass: name, mode: undo ? ModeRequest.configured : mode,
+                    portClass: name, mode: undo ? ModeRequest.configured : mode.rawValue,
                     reason: why.reason)
                 body = try connection.client.post("/v1/mode", request)
             }
@@ -55,7 +56,7 @@ struct ObserveCommand: ParsableCommand {
 
     @OptionGroup var options: ModeOptions
 
-    func run() throws { try options.say("observe") }
+    func run() throws { try options.say(.observe) }
 }
 
 struct ArmCommand: ParsableCommand {
@@ -69,7 +70,7 @@ struct ArmCommand: ParsableCommand {
 
     @OptionGroup var options: ModeOptions
 
-    func run() throws { try options.say("enforce") }
+    func run() throws { try options.say(.enforce) }
 }
 
 struct ReloadCommand: ParsableCommand {

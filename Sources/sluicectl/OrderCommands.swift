@@ -28,10 +28,10 @@ struct OrderOptions: ParsableArguments {
                         Terminal.complain("sluicectl: \(port): \(problem)")
                         failed = true
                     }
-                } catch .refused(let status, let problem) where ports.count > 1 {
-                    // The others are still to be heard.
-                    Terminal.complain(
-                        "sluicectl: \(ControlClientError.refused(status, problem))")
+                } catch {
+                    // The other ports are still to be heard.
+                    guard case .refused = error else { throw error }
+                    Terminal.complain("sluicectl: \(error)")
                     failed = true
                 }
             }

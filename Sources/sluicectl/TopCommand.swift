@@ -67,19 +67,18 @@ struct TopCommand: ParsableCommand {
             Terminal.write(Array("\u{1b}[?25h\u{1b}[?1049l".utf8))
             if hasKeys { keys.restore() }
         }
-        var report = TopReport(columns: 80, rows: 24, order: sort)
+        var order = sort
         var status = first
         var problem: String?
         var looks = 1
         while true {
             let size = screen.size ?? size
-            report = TopReport(
-                columns: columns ?? size.columns, rows: size.rows, order: report.order,
+            let report = TopReport(
+                columns: columns ?? size.columns, rows: size.rows, order: order,
                 hasColour: Terminal.wantsColour)
             draw(report.screen(status, problem: problem))
-            let order = report.order
-            guard let answer = wait(hasKeys ? keys : nil, &report.order) else { return }
-            if answer == .key || order != report.order { continue }
+            guard let answer = wait(hasKeys ? keys : nil, &order) else { return }
+            if answer == .key { continue }
             if let count, looks >= count { return }
             looks += 1
             do throws(ControlClientError) {
@@ -104,10 +103,7 @@ struct TopCommand: ParsableCommand {
         case UInt8(ascii: "q"), 3, 4: return nil
         default:
             let character = Character(Unicode.Scalar(key))
-            guard let chosen = TopOrder.allCases.first(where: { $0.key == character }) else {
-                return .key
-            }
-            order = chosen
+            order = TopOrder.allCases.first { $0.key == character } ?? order
             return .key
         }
     }

@@ -4,6 +4,7 @@
 // colour is told in words too.
 
 import ControlAPI
+import Mitigation
 
 /// How ports are sorted.
 enum TopOrder: String, CaseIterable {
@@ -145,7 +146,7 @@ struct TopReport {
         return "\u{1b}[\(code)m\(line)\u{1b}[0m"
     }
 
-    private static let rungs = ["normal", "police", "shape", "tighten", "shutdown"]
+    private static let rungs = Rung.allCases.map(\.description)
 
     @Sendable private static func rung(_ port: PortStatus) -> String {
         let order = port.order.map { " (\($0.order == "hold" ? "held" : "exempt"))" } ?? ""

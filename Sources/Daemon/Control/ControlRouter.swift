@@ -56,13 +56,8 @@ struct ControlRouter {
             return get(method, .ask(.health))
         case ["v1", "version"]:
             return get(method, .version(VersionReply(version: version)))
-        case ["v1", "release"]:
-            return release(method, body)
-        case ["v1", "import"]:
-            return takeIn(method, body)
         case let parts where parts.count == 2 && parts[0] == "v1":
-            return OrderRouter(access: access, actor: actor).route(parts[1], method, body)
-                ?? .nowhere
+            return act(parts[1], method, body) ?? .nowhere
         case let parts where (3...4).contains(parts.count) && parts.starts(with: ["v1", "ports"]):
             guard let name = Self.percentDecoded(parts[2]), !name.isEmpty else { return .noName }
             return port(method, name, parts.count == 4 ? parts[3] : nil)
@@ -108,38 +103,6 @@ struct ControlRouter {
             return .refuse(405, Problem(error: "this can only be read", cure: "use GET"))
         }
         return route
-    }
-
-    private func release(_ method: HTTPMethod, _ body: [UInt8]) -> ControlRoute {
-        guard method == .POST else {
-            return .refuse(405, Problem(error: "this is an act", cure: "use POST"))
-        }
-        guard access >= .act else { return .refuse(403, Self.mayNot("release")) }
-        let request = try? JSONDecoder().decode(ReleaseRequest.self, from: Data(body))
-        guard let request, (request.port != nil) != (request.all == true) else {
-            return .refuse(
-                400,
-                Problem(
-                    error: "the body does not say what to release",
-                    cure: #"send {"port": "NAME"} or {"all": true}"#))
-        }
-        return .ask(.release(request, by: actor))
-    }
-
-    private func takeIn(_ method: HTTPMethod, _ body: [UInt8]) -> ControlRoute {
-        guard method == .POST else {
-            return .refuse(405, Problem(error: "this is an act", cure: "use POST"))
-        }
-        guard access >= .act else { return .refuse(403, Self.mayNot("import")) }
-        do throws(JournalError) {
-            return .ask(.importPort(try PortDocument(bytes: body), by: actor))
-        } catch {
-            return .refuse(
-                400,
-                Problem(
-                    error: "this is no port's memory: \(error)",
-                    cure: "send what sluicectl export PORT printed on the other host, unchanged"))
-        }
     }
 
     static func mayNot(_ act: String) -> Problem {

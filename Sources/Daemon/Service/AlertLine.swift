@@ -106,33 +106,35 @@ package struct AlertLine: Hashable, Codable, Sendable {
 
     /// Somebody acts.
     init(_ act: String, of port: String?, by actor: ControlActor) {
-        self.init(
-            .notice,
-            [
-                ("event", "asked"), ("act", act), ("port", port), ("uid", "\(actor.user)"),
-                ("pid", "\(actor.process)"),
-            ])
+        self.init(act, [("port", port)], by: actor)
     }
 
     /// Somebody says something of a port.
     init(_ act: String, of request: OrderRequest, by actor: ControlActor) {
         self.init(
-            .notice,
+            act,
             [
-                ("event", "asked"), ("act", act), ("port", request.port),
-                ("for", request.seconds.map { "\($0)s" }), ("reason", request.reason),
-                ("uid", "\(actor.user)"), ("pid", "\(actor.process)"),
-            ])
+                ("port", request.port), ("for", request.seconds.map { "\($0)s" }),
+                ("reason", request.reason),
+            ], by: actor)
     }
 
     /// Somebody says whether decisions about classes are carried out.
     init(_ mode: Mode?, of classes: [PortClass], reason: String?, by actor: ControlActor) {
         self.init(
-            .notice,
+            "mode",
             [
-                ("event", "asked"), ("act", "mode"),
                 ("mode", mode?.rawValue ?? ModeRequest.configured),
                 ("classes", classes.map(\.rawValue).joined(separator: ",")), ("reason", reason),
+            ], by: actor)
+    }
+
+    private init(
+        _ act: String, _ fields: [(key: String, value: String?)], by actor: ControlActor
+    ) {
+        self.init(
+            .notice,
+            [("event", "asked"), ("act", act)] + fields + [
                 ("uid", "\(actor.user)"), ("pid", "\(actor.process)"),
             ])
     }

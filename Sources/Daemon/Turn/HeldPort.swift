@@ -43,7 +43,7 @@ package struct HeldPort: Sendable {
     /// Whether what the VM sends goes past its limits.
     package var bypass = BypassWatch()
     /// Whether its limits hold, by direction.
-    var caps = Caps()
+    var caps: [Direction: CapWatch] = [:]
     /// What of others is in the way of its limits, or its limits in theirs, as last told.
     package var advisories: [String]
 
@@ -67,15 +67,7 @@ package struct HeldPort: Sendable {
         redirects = []
         leftUntil = nil
         bypass = BypassWatch()
-        caps = Caps()
-    }
-
-    /// Whether its limits hold, by direction.
-    struct Caps: Sendable {
-        var from = CapWatch()
-        var to = CapWatch()
-
-        var isExceeded: Bool { from.isExceeded || to.isExceeded }
+        caps = [:]
     }
 
     /// Somebody, maybe we, changed its traffic control.

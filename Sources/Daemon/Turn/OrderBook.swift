@@ -64,7 +64,7 @@ package struct OrderBook: Hashable, Codable, Sendable {
     /// More ports than this are not kept.
     package static let capacity = 4_096
 
-    /// Of single ports, by name.
+    /// Of single ports, the latest last.
     package private(set) var ports: [PortWord] = []
     /// Of classes.
     package private(set) var classes: [ClassWord] = []
@@ -92,7 +92,6 @@ package struct OrderBook: Hashable, Codable, Sendable {
         guard ports.count < Self.capacity || self.word(on: word.name) != nil else { return false }
         ports.removeAll { $0.name == word.name }
         ports.append(word)
-        ports.sort { "\($0.name)" < "\($1.name)" }
         return true
     }
 

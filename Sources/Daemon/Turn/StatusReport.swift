@@ -91,8 +91,13 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     }
 
     func slot(named name: String) -> Engine.Slot? {
-        guard let wanted = PortName(escaped: name) else { return nil }
-        return table.watched.first { $0.value.port.name == wanted }?.key
+        guard let name = PortName(escaped: name) else { return nil }
+        return slot(of: name)
+    }
+
+    /// The place of the watched port of this name; nil where there is none.
+    func slot(of name: PortName) -> Engine.Slot? {
+        table.watched.first { $0.value.port.name == name }?.key
     }
 
     private func portStatus(_ slot: Engine.Slot, now: Instant) -> PortStatus {

@@ -171,18 +171,20 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     /// Whether what gets through is what may: told when it begins not to hold, and when it does again.
     private mutating func prove(_ slot: Engine.Slot) {
         guard let port = table.watched[slot], let limits = engine.view(slot).limits else { return }
-        if let cap = limits.from?.cap, let passed = port.delivered?.from,
-            held[slot]?.caps.from.take(passed, lane: port.lane?.from, cap) == true
-        {
-            let isExceeded = held[slot]?.caps.from.isExceeded == true
-            output.notes.append(.cap(port.port.name, .from, isExceeded, passed, cap))
-        }
-        if let cap = limits.to?.cap, let passed = port.delivered?.to,
-            held[slot]?.caps.to.take(passed, lane: port.lane?.to, cap) == true
-        {
-            let isExceeded = held[slot]?.caps.to.isExceeded == true
-            output.notes.append(.cap(port.port.name, .to, isExceeded, passed, cap))
-        }
+        prove(slot, .from, port, limits.from, \.from)
+        prove(slot, .to, port, limits.to, \.to)
+    }
+
+    private mutating func prove(
+        _ slot: Engine.Slot, _ direction: Direction, _ port: WatchedPort, _ limit: Limit?,
+        _ side: KeyPath<Loads, Load?>
+    ) {
+        guard let cap = limit?.cap, let passed = port.delivered?[keyPath: side],
+            held[slot]?.caps[direction, default: CapWatch()]
+                .take(passed, lane: port.lane?[keyPath: side], cap) == true
+        else { return }
+        let isExceeded = held[slot]?.caps[direction]?.isExceeded == true
+        output.notes.append(.cap(port.port.name, direction, isExceeded, passed, cap))
     }
 
     /// What others have on a port that takes effect from its limits, or loses it by them: told when
@@ -190,7 +192,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     mutating func advise(_ port: WatchedPort, at slot: Engine.Slot) {
         guard let known = held[slot] else { return }
         var sentences = control.advisories(of: port.controlled)
-        if known.caps.isExceeded {
+        if known.caps.values.contains(where: \.isExceeded) {
             sentences.append(
                 "more passes its limits than may: look at `tc -s filter show` and `tc -s qdisc show`"
             )

@@ -74,7 +74,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     /// The rules decide on the port again.
     package mutating func takeBackOrder(_ name: String, now: Instant) -> ControlReply {
         guard let wanted = PortName(escaped: name) else { return .unwatched(name) }
-        let known = slot(named: name)
+        let known = slot(of: wanted)
         guard orders.takeBack(wanted) != nil else {
             guard known != nil else { return .unwatched(name) }
             return .problem(
@@ -151,7 +151,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         for ended in orders.takeEnded(now: now) {
             output.notes.append(.orderOver(ended.name, ended.order))
             hasChanged = true
-            if let slot = slot(named: "\(ended.name)") { obey(slot, now: now) }
+            if let slot = slot(of: ended.name) { obey(slot, now: now) }
         }
     }
 

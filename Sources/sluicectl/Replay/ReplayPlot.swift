@@ -177,7 +177,7 @@ struct ReplayPlot {
     }
 
     private func legend(top: Double) -> String {
-        ["police", "shape", "tighten", "shutdown"].enumerated().map { place, rung in
+        Rung.allCases.dropFirst().enumerated().map { place, rung in
             let begin = Self.left + Double(place) * 120
             return """
                 <rect class="\(rung)" x="\(begin)" y="\(top - 10)" width="20" height="10"/>\

@@ -1,4 +1,5 @@
-// What an operator's word means: its body, and the peer's rights.
+// What a request to act means: the peer's rights, and the body.
+//
 // Invariant: whatever a reason holds, it is bounded, and of printable characters when it gets further.
 
 import ControlAPI
@@ -6,17 +7,13 @@ import FoundationEssentials
 import Mitigation
 import NIOHTTP1
 
-/// Decides about words on ports and classes, for one peer.
-struct OrderRouter {
-    /// What the peer may do.
-    let access: ControlAccess
-    /// Who it is.
-    let actor: ControlActor
-
+extension ControlRouter {
     /// What a request for `/v1/ACT` means; nil: there is no such act.
-    func route(_ act: Substring, _ method: HTTPMethod, _ body: [UInt8]) -> ControlRoute? {
+    func act(_ act: Substring, _ method: HTTPMethod, _ body: [UInt8]) -> ControlRoute? {
         let meaning: ([UInt8]) -> ControlRoute
         switch act {
+        case "release": meaning = release
+        case "import": meaning = takeIn
         case "hold": meaning = { order(.hold, $0) }
         case "exempt": meaning = { order(.exempt, $0) }
         case "disable": meaning = { order(.exempt, $0, hasTime: false) }
@@ -29,8 +26,32 @@ struct OrderRouter {
         guard method == .POST else {
             return .refuse(405, Problem(error: "this is an act", cure: "use POST"))
         }
-        guard access >= .act else { return .refuse(403, ControlRouter.mayNot("\(act)")) }
+        guard access >= .act else { return .refuse(403, Self.mayNot("\(act)")) }
         return meaning(body)
+    }
+
+    private func release(_ body: [UInt8]) -> ControlRoute {
+        let request = try? JSONDecoder().decode(ReleaseRequest.self, from: Data(body))
+        guard let request, (request.port != nil) != (request.all == true) else {
+            return .refuse(
+                400,
+                Problem(
+                    error: "the body does not say what to release",
+                    cure: #"send {"port": "NAME"} or {"all": true}"#))
+        }
+        return .ask(.release(request, by: actor))
+    }
+
+    private func takeIn(_ body: [UInt8]) -> ControlRoute {
+        do throws(JournalError) {
+            return .ask(.importPort(try PortDocument(bytes: body), by: actor))
+        } catch {
+            return .refuse(
+                400,
+                Problem(
+                    error: "this is no port's memory: \(error)",
+                    cure: "send what sluicectl export PORT printed on the other host, unchanged"))
+        }
     }
 
     private func order(_ order: PortOrder, _ body: [UInt8], hasTime: Bool = true) -> ControlRoute {
