@@ -2,7 +2,7 @@
 
 /// A line that was told.
 public struct ToldLine: Codable, Hashable, Sendable {
-    /// Counted from 1 since the daemon started.
+    /// Counted from 1, over restarts of the daemon too.
     public var number: UInt64
     /// When, in seconds since 1970 (UTC).
     public var at: Double
@@ -58,7 +58,8 @@ public struct EventsRequest: Hashable, Sendable {
 
 /// What was told: the answer to `GET /v1/events`.
 public struct EventsReply: Codable, Hashable, Sendable {
-    /// When the daemon started, in seconds since 1970: another one counts its lines anew.
+    /// When the count began, in seconds since 1970: a daemon that does not find what was told before
+    /// counts anew.
     public var startedAt: Double
     /// The oldest first.
     public var events: [ToldLine]

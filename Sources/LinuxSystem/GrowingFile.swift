@@ -19,6 +19,23 @@ public struct GrowingFile: ~Copyable, Sendable {
         owned = try OwnedDescriptor(number)
     }
 
+    /// A new file in a folder, named by this moment (`WallClock.stamp`), or by the next free
+    /// millisecond.
+    ///
+    /// - Throws: errno of open(2).
+    public static func stamped(in folder: String, suffix: String) throws(Errno) -> GrowingFile {
+        var moment = WallClock.nanoseconds
+        for _ in 0..<100 {
+            do throws(Errno) {
+                let stamp = WallClock.stamp(nanoseconds: moment)
+                return try GrowingFile(path: "\(folder)/\(stamp)\(suffix)")
+            } catch .fileExists {
+                moment += 1_000_000
+            }
+        }
+        throw .fileExists
+    }
+
     /// Adds a piece; waits for the disk, where that is slow.
     ///
     /// - Throws: errno of write(2): nothing was added.

@@ -61,6 +61,48 @@ struct ControlClient {
         try ask("GET \(path) HTTP/1.1\r\nHost: sluiced\r\nConnection: close\r\n\r\n", body: [])
     }
 
+    /// Gives each line of a stream as it comes, until the daemon ends it.
+    func stream(
+        _ path: String, _ body: ([UInt8]) throws(ControlClientError) -> Void
+    ) throws(ControlClientError) {
+        var stream = HTTPStream()
+        let peer = try reaching { () throws(Errno) in
+            try PeerSocket.connect(path: socket, timeout: timeout)
+        }
+        try reaching { () throws(Errno) in
+            try peer.send(Array("GET \(path) HTTP/1.1\r\nHost: sluiced\r\n\r\n".utf8))
+        }
+        while !stream.isOver {
+            let chunk = try reaching { () throws(Errno) -> [UInt8]? in
+                do throws(Errno) {
+                    return try receive(peer, after: 0)
+                } catch .wouldBlock {
+                    // Nothing happens, for longer than an answer may take.
+                    return nil
+                }
+            }
+            guard let chunk else { continue }
+            guard !chunk.isEmpty else { break }
+            guard stream.take(chunk) else {
+                throw .foreign(socket: socket, "the answer is no stream of lines")
+            }
+            guard stream.status == 200 else { continue }
+            while let line = stream.next() { try body(line) }
+        }
+        guard stream.status != 200 else { return }
+        try refuse(stream.status ?? 503, stream.rest)
+    }
+
+    private func reaching<Value: ~Copyable>(
+        _ work: () throws(Errno) -> Value
+    ) throws(ControlClientError) -> Value {
+        do throws(Errno) {
+            return try work()
+        } catch {
+            throw .unreachable(socket: socket, error)
+        }
+    }
+
     /// The daemon and all its ports.
     func status() throws(ControlClientError) -> Status {
         try decode(Status.self, from: try get("/v1/status"))
@@ -99,8 +141,12 @@ struct ControlClient {
             throw .foreign(socket: socket, "the answer is no whole HTTP answer")
         }
         guard answer.status != 200 else { return answer.body }
-        let problem = try? JSONDecoder().decode(Problem.self, from: Data(answer.body))
-        throw .refused(answer.status, problem ?? Problem(error: "the daemon says \(answer.status)"))
+        try refuse(answer.status, answer.body)
+    }
+
+    private func refuse(_ status: Int, _ body: [UInt8]) throws(ControlClientError) -> Never {
+        let problem = try? JSONDecoder().decode(Problem.self, from: Data(body))
+        throw .refused(status, problem ?? Problem(error: "the daemon says \(status)"))
     }
 
     /// Sends a request and receives until the daemon closes.

@@ -32,7 +32,7 @@ enum ExplanationReport {
         if let move = events.last(where: { isMove($0) }), port.incident != nil {
             rows.append(("why", "\(reason(move)), at \(EventReport.time(move.at))"))
         } else if port.rung != "normal" {
-            rows.append(("why", "decided before this daemon started: syslog has it"))
+            rows.append(("why", "what was told of it is no longer kept: syslog has it"))
         }
         rows += loads(port)
         rows.append(("marks", marks(explanation)))

@@ -6,10 +6,10 @@ import ControlAPI
 struct EventsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "events",
-        abstract: "What the daemon told since it started, and what it tells now.",
+        abstract: "What the daemon told, and what it tells now.",
         discussion: """
-            The log's lines, also those that its limit of one a second kept out of syslog; of the \
-            latest 2,048. What a daemon before this one told is in syslog.
+            The log's lines, also those that its limit of one a second kept out of syslog; the latest \
+            2,048, over restarts of the daemon. What is older is in syslog.
             """)
 
     @Option(help: "Only of this port, named as status prints it.", completion: .ports)
@@ -37,12 +37,13 @@ struct EventsCommand: ParsableCommand {
         try reporting { () throws(ControlClientError) in
             show(try reader.readAll(), since: begin)
             while follow {
-                Terminal.sleep(milliseconds: 500)
                 do throws(ControlClientError) {
+                    try reader.listen { show($0, since: begin) }
+                    // What a daemon that starts anew told meanwhile.
                     show(try reader.readAll(), since: begin)
                 } catch .unreachable {
                     // It is being started again, or upgraded: what it tells then is heard.
-                    continue
+                    Terminal.sleep(milliseconds: 500)
                 }
             }
         }
@@ -50,7 +51,7 @@ struct EventsCommand: ParsableCommand {
 
     private func show(_ read: EventReader.Read, since begin: Double) {
         if read.lost > 0 {
-            Terminal.complain("sluicectl: \(read.lost) lines came and went between two looks")
+            Terminal.complain("sluicectl: \(read.lost) lines came and went unread")
         }
         let wanted = read.events.filter { event in
             event.at >= begin && (port.map { event["port"] == $0 } ?? true)
@@ -99,6 +100,27 @@ struct EventReader {
             if last >= reply.last { return read }
         }
     }
+
+    /// Gives what is told from now on, as it is told, until the daemon ends.
+    mutating func listen(_ body: (Read) -> Void) throws(ControlClientError) {
+        var last = after
+        defer { after = last }
+        let client = client
+        try client.stream("/v1/events?after=\(after)&follow=true") {
+            (line) throws(ControlClientError) in
+            if let event = try? client.decode(ToldLine.self, from: line) {
+                last = event.number
+                body(Read(events: [event]))
+            } else {
+                body(Read(lost: try client.decode(LostLines.self, from: line).lost))
+            }
+        }
+    }
+}
+
+/// What a listener is told where lines came faster than it read.
+private struct LostLines: Decodable {
+    var lost: UInt64
 }
 
 /// A line with its fields, as `--json` prints it.

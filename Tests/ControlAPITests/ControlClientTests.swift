@@ -16,6 +16,7 @@ import Testing
     private final class Served: Sendable {
         let path: String
         private let server: ControlServer
+        let history = EventHistory(startedAt: 7)
         private static let count = Atomic<Int>(0)
 
         private final class Later: Sendable {
@@ -32,7 +33,8 @@ import Testing
             later.mailbox.withLock { $0 = mailbox }
             var settings = ControlSettings()
             settings.socket = path
-            server = ControlServer(settings: settings, mailbox: mailbox, version: "1")
+            server = ControlServer(
+                settings: settings, mailbox: mailbox, history: history, version: "1")
             try server.start()
         }
 

@@ -83,7 +83,7 @@ import Testing
                 "  told     2025-11-26 08:00:00.345Z \(Self.move.line)",
             ])
         let forgotten = ExplanationReport.lines(Self.explanation("police"), events: [])
-        #expect(forgotten[1] == "  why      decided before this daemon started: syslog has it")
+        #expect(forgotten[1] == "  why      what was told of it is no longer kept: syslog has it")
     }
 
     /// Guards against: a healthy port that reads like a limited one.

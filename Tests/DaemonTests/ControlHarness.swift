@@ -51,6 +51,8 @@ final class ControlHarness: Sendable {
     private let turn: TestTurn
     private let mailbox: Mailbox
     private let server: ControlServer
+    /// What was told; what is added to it is told to those who listen.
+    let history = EventHistory(startedAt: 7, ControlHarness.told)
 
     private static let count = Atomic<Int>(0)
 
@@ -86,7 +88,8 @@ final class ControlHarness: Sendable {
         settings.socket = path
         settings.maximumConnections = maximumConnections
         server = ControlServer(
-            settings: settings, limits: limits, mailbox: mailbox, version: "9.9.9",
+            settings: settings, limits: limits, mailbox: mailbox, history: history,
+            version: "9.9.9",
             authorize: { _ in access })
         later.mailbox.withLock { [mailbox] in $0 = mailbox }
         try server.start()
@@ -104,14 +107,6 @@ final class ControlHarness: Sendable {
         case .port("vm-1-ff"): .port(ControlHarness.port)
         case .port, .explain: .problem(404, Problem(error: "there is no port of this name"))
         case .metrics: .metrics(ControlHarness.status, SelfHealth())
-        case .events(let request):
-            .events(
-                EventsReply(
-                    startedAt: 7,
-                    events: [
-                        ToldLine(
-                            number: request.after + 1, at: 1.5, severity: "notice", line: "event=a")
-                    ], last: UInt64(request.limit), lost: 0))
         case .release(let request, _):
             .release(ReleaseReply(released: [request.port ?? "all"], failed: [:]))
         case .export(let name):
@@ -145,6 +140,18 @@ final class ControlHarness: Sendable {
         case .health: .healthy
         }
     }
+
+    /// An incident, from its trip on.
+    static let told = [
+        ToldLine(
+            number: 41, at: 1.5, severity: "warning",
+            line: "event=move seq=1 incident=1 port=vm-1-ff ifindex=7 from=normal to=police "
+                + "rule=sustained direction=from pps=20000 bps=40000000 against_pps=10000 "
+                + "against_bps=0 mode=enforce"),
+        ToldLine(
+            number: 42, at: 2.5, severity: "notice",
+            line: "event=path seq=2 incident=1 port=vm-1-ff ifindex=7 path=vm-1-ff mode=enforce"),
+    ]
 
     static var port: PortStatus {
         PortStatus(

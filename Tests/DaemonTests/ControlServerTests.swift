@@ -176,7 +176,8 @@ import Testing
         settings.socket = harness.path
         func second() throws -> ControlServer {
             let server = ControlServer(
-                settings: settings, mailbox: Mailbox(wake: {}), version: "1")
+                settings: settings, mailbox: Mailbox(wake: {}),
+                history: EventHistory(startedAt: 7), version: "1")
             try server.start()
             return server
         }
@@ -195,7 +196,9 @@ import Testing
         var settings = ControlSettings()
         settings.socket = path
         let stale = try ControlFiles.leaveStaleSocket(at: path)
-        let server = ControlServer(settings: settings, mailbox: Mailbox(wake: {}), version: "1")
+        let server = ControlServer(
+            settings: settings, mailbox: Mailbox(wake: {}), history: EventHistory(startedAt: 7),
+            version: "1")
         try server.start()
         #expect(try ControlFiles.mode(of: path) == 0o660)
         #expect(try ControlFiles.inode(of: path) != stale)

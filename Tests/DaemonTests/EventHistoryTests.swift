@@ -8,7 +8,7 @@ import Testing
 
 @Suite struct EventHistoryTests {
     private static func history(_ count: Int) -> EventHistory {
-        var history = EventHistory(startedAt: 7)
+        let history = EventHistory(startedAt: 7)
         for number in 1...count {
             history.add(AlertLine(.notice, [("event", "a"), ("n", "\(number)")]), at: 1)
         }
@@ -55,10 +55,17 @@ import Testing
                 access: access, actor: ControlActor(user: 1, process: 2), version: "1"
             ).route(method: .GET, uri: uri, body: [])
         }
-        #expect(route("/v1/events") == .ask(.events(EventsRequest())))
+        #expect(route("/v1/events") == .events(EventsRequest()))
         #expect(
-            route("/v1/events?after=7&limit=2") == .ask(.events(EventsRequest(after: 7, limit: 2))))
-        for query in ["after=-1", "limit=1001", "after", "since=1", "after=1&x=2", "after=1=2"] {
+            route("/v1/events?after=7&limit=2") == .events(EventsRequest(after: 7, limit: 2)))
+        #expect(route("/v1/events?after=7&follow=true") == .listen(after: 7))
+        #expect(route("/v1/incidents") == .incidents(nil))
+        #expect(route("/v1/incidents/12") == .incidents(12))
+        let wrong = [
+            "after=-1", "limit=1001", "after", "since=1", "after=1&x=2", "after=1=2", "follow",
+            "follow=1",
+        ]
+        for query in wrong {
             guard case .refuse(400, let problem) = route("/v1/events?\(query)") else {
                 Issue.record("\(query) is taken")
                 continue

@@ -15,7 +15,7 @@ import Testing
         var described: [String] = []
         for operation in try OpenAPI().operations {
             let words = operation.split(separator: " ").map(String.init)
-            let uri = words[1].replacing("{name}", with: "vm-1-ff")
+            let uri = words[1].replacing("{name}", with: "vm-1-ff").replacing("{number}", with: "1")
             let route = router.route(method: HTTPMethod(rawValue: words[0]), uri: uri, body: [])
             if case .refuse(let status, _) = route {
                 // An act without a body is refused for that.
@@ -26,7 +26,8 @@ import Testing
                 Issue.record("\(other) \(uri)")
                 continue
             }
-            described.append(words[1].replacing("{name}", with: "NAME"))
+            described.append(
+                words[1].replacing("{name}", with: "NAME").replacing("{number}", with: "NUMBER"))
         }
         guard case .refuse(404, let problem) = router.route(method: .GET, uri: "/", body: [])
         else {

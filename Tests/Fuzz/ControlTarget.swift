@@ -55,7 +55,7 @@ private final class EmbeddedClient {
     private let patience: Patience
     private let channel = EmbeddedChannel()
     private let mailbox = Mailbox(capacity: 8) {}
-    private let table = ControlTable()
+    private let table = ControlTable(history: EventHistory(startedAt: 7), mostListening: 1)
     private let limits = ControlLimits()
     private var owed: [(ControlRequest, Mailbox.Reply)] = []
     private var asked = 0
@@ -127,8 +127,6 @@ private final class EmbeddedClient {
                 (release.port == nil) == (release.all == true), "a release of nobody knows what")
         case .port(let name), .explain(let name):
             try promise(!name.isEmpty, "a port without a name")
-        case .events(let events):
-            try promise((0...EventsRequest.most).contains(events.limit), "\(events.limit) events")
         case .export(let name):
             try promise(access == .act, "a reader exports")
             try promise(!name.isEmpty, "a port without a name")
@@ -151,7 +149,6 @@ private final class EmbeddedClient {
         switch request {
         case .status, .port, .export, .explain, .metrics:
             .problem(404, Problem(error: "there is no such port"))
-        case .events: .events(EventsReply(startedAt: 7, events: [], last: 0, lost: 0))
         case .release(let release, _):
             .release(ReleaseReply(released: [release.port ?? "all"], failed: [:]))
         case .importPort(let document, _):

@@ -50,6 +50,7 @@ import Testing
             for operation in api.operations where operation.hasPrefix("GET ") {
                 guard operation != "GET /v1/metrics" else { continue }
                 let path = String(operation.dropFirst(4)).replacing("{name}", with: rogue.name)
+                    .replacing("{number}", with: "\(incident)")
                 let answer = try stage.daemon.request("GET", path)
                 #expect(try api.violations(of: answer, to: operation) == [], "\(operation)")
             }

@@ -25,6 +25,9 @@ extension ControlSettings {
     func mostConnections(for access: ControlAccess) -> Int {
         access == .act ? maximumConnections : maximumConnections - maximumConnections / 4
     }
+
+    /// So many may listen: whoever listens cannot shut out who asks.
+    var mostListening: Int { max(1, maximumConnections / 2) }
 }
 
 /// Who may do what, with the configuration's groups looked up.

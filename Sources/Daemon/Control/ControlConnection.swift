@@ -1,7 +1,8 @@
 // One connection: a request at a time, from its head to the last byte of its answer.
 //
 //   idle --head--> receiving --end--> asked --reply--> answering --written--> idle | closed
-//                      \------------- refused ----------^
+//             |        \------------- refused ----------^
+//             \--end--> listening --closed by either side
 // Invariants: parts of later requests wait in `parts`, and nothing more is read meanwhile; an
 // answer for a connection that is gone is dropped; after any breach of a bound the connection is
 // closed.
@@ -21,11 +22,15 @@ final class ControlConnection: ChannelDuplexHandler {
         case receiving(HTTPRequestHead, body: [UInt8])
         case asked(HTTPRequestHead, ReplyBox)
         case answering
+        /// It was told what happened up to this number.
+        case listening(UInt64)
         case closed
     }
 
     /// A read of 4,096 bytes holds less than this many parts of the shortest requests.
     private static let mostParts = 1024
+    /// A listener is told so many lines at once.
+    private static let linesAtOnce = 64
 
     private let router: ControlRouter
     private let limits: ControlLimits
@@ -60,6 +65,7 @@ final class ControlConnection: ChannelDuplexHandler {
         phase = .closed
         table.open -= 1
         table.waiting[ObjectIdentifier(self)] = nil
+        table.listening[ObjectIdentifier(self)] = nil
         self.context = nil
     }
 
@@ -67,7 +73,7 @@ final class ControlConnection: ChannelDuplexHandler {
 
     private var isBusy: Bool {
         switch phase {
-        case .idle, .receiving: false
+        case .idle, .receiving, .listening: false
         case .asked, .answering, .closed: true
         }
     }
@@ -78,6 +84,8 @@ final class ControlConnection: ChannelDuplexHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         if case .closed = phase { return }
+        // A listener has nothing to say, but that it goes.
+        if case .listening = phase { return close() }
         guard parts.count < Self.mostParts else { return close() }
         parts.append(unwrapInboundIn(data))
         takeParts()
@@ -118,6 +126,13 @@ final class ControlConnection: ChannelDuplexHandler {
             answer(ControlAnswer(status, problem), to: head)
         case .version(let version):
             answer(ControlAnswer(version), to: head)
+        case .events(let request):
+            answer(ControlAnswer(table.history.reply(to: request)), to: head)
+        case .incidents(let number):
+            let lines = table.history.reply(to: EventsRequest(limit: .max)).events
+            answer(ControlAnswer(incidents: lines, number), to: head)
+        case .listen(let number):
+            listen(after: number, head)
         case .ask(let request):
             let box = ReplyBox(bell: bell)
             phase = .asked(head, box)
@@ -129,6 +144,55 @@ final class ControlConnection: ChannelDuplexHandler {
                 return answer(ControlAnswer(503, problem), to: head)
             }
         }
+    }
+
+    // MARK: - Listeners
+
+    private func listen(after number: UInt64, _ head: HTTPRequestHead) {
+        guard let context else { return }
+        guard table.listening.count < table.mostListening else {
+            let problem = Problem(
+                error: "\(table.mostListening) listen already",
+                cure: "ask for /v1/events without follow, or raise control.max_connections")
+            return answer(ControlAnswer(503, problem), to: head)
+        }
+        let headers: HTTPHeaders = [
+            "content-type": ControlAnswer.streamType, "cache-control": "no-store",
+            "connection": "close",
+        ]
+        let answer = HTTPResponseHead(version: .http1_1, status: .ok, headers: headers)
+        context.writeAndFlush(wrapOutboundOut(.head(answer)), promise: nil)
+        table.listening[ObjectIdentifier(self)] = self
+        phase = .listening(number)
+        parts.removeAll()
+        tellNews()
+        if hasPeerFinished { return close() }
+        guard wantsRead else { return }
+        wantsRead = false
+        context.read()
+    }
+
+    /// Tells a listener what it was not told yet, as far as it reads.
+    func tellNews() {
+        while case .listening(let last) = phase, let context, context.channel.isWritable {
+            let news = table.history.reply(to: EventsRequest(after: last, limit: Self.linesAtOnce))
+            guard let next = news.events.last?.number, next != last else { break }
+            phase = .listening(next)
+            let body = context.channel.allocator.buffer(bytes: ControlAnswer.stream(news))
+            context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(body)))).assumeIsolated()
+                .whenFailure { _ in self.close() }
+        }
+        guard case .listening = phase, let context else { return }
+        bounds.streams(isRead: context.channel.isWritable)
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if case .listening = phase, context.channel.isWritable {
+            // It has read, though the next lines may fill its room again at once.
+            bounds.streams(isRead: true)
+            tellNews()
+        }
+        context.fireChannelWritabilityChanged()
     }
 
     // MARK: - What goes out
@@ -185,6 +249,7 @@ final class ControlConnection: ChannelDuplexHandler {
         phase = .closed
         parts.removeAll()
         table.waiting[ObjectIdentifier(self)] = nil
+        table.listening[ObjectIdentifier(self)] = nil
         context?.close(promise: nil)
     }
 
@@ -226,7 +291,7 @@ final class ControlConnection: ChannelDuplexHandler {
         switch phase {
         case .idle, .receiving, .asked:
             answer(ControlAnswer(status, Problem(error: sentence)), isLast: true)
-        case .answering, .closed: break
+        case .answering, .listening, .closed: break
         }
         close()
     }

@@ -10,11 +10,20 @@ enum ControlRoute: Hashable {
     case ask(ControlRequest)
     /// Say the daemon's version.
     case version(VersionReply)
+    /// What was told.
+    case events(EventsRequest)
+    /// What was told after this number, and what is told from now on.
+    case listen(after: UInt64)
+    /// The incidents in what was told; with a number, that one with its lines.
+    case incidents(UInt32?)
     /// Refuse it.
     case refuse(Int, Problem)
 
     fileprivate static let noName = refuse(
         400, Problem(error: "the port's name is not percent-encoded text"))
+
+    fileprivate static let noNumber = refuse(
+        400, Problem(error: "an incident has a number", cure: "GET /v1/incidents lists them"))
 
     fileprivate static let nowhere = refuse(
         404, Problem(error: "there is no such thing here", cure: ControlRouter.paths))
@@ -31,7 +40,7 @@ struct ControlRouter {
 
     fileprivate static let paths =
         "GET /v1/status, /v1/ports/NAME, /v1/ports/NAME/explain, /v1/ports/NAME/export, /v1/events, "
-        + "/v1/metrics, /v1/version or /v1/health, or POST /v1/release, /v1/hold, /v1/exempt, "
+        + "/v1/incidents, /v1/incidents/NUMBER, /v1/metrics, /v1/version or /v1/health, or POST /v1/release, /v1/hold, /v1/exempt, "
         + "/v1/disable, /v1/enable, /v1/escalate, /v1/mode, /v1/reload or /v1/import"
 
     /// What this request means.
@@ -50,6 +59,11 @@ struct ControlRouter {
             return get(method, .ask(.status))
         case ["v1", "events"]:
             return get(method, Self.events(uri.dropFirst(path.count + 1)))
+        case ["v1", "incidents"]:
+            return get(method, .incidents(nil))
+        case let parts where parts.count == 3 && parts.starts(with: ["v1", "incidents"]):
+            guard let number = UInt32(parts[2]) else { return .noNumber }
+            return get(method, .incidents(number))
         case ["v1", "metrics"]:
             return get(method, .ask(.metrics))
         case ["v1", "health"]:
@@ -77,13 +91,15 @@ struct ControlRouter {
         }
     }
 
-    /// `after=N&limit=N`, either or none.
+    /// `after=N&limit=N&follow=true`, any or none.
     private static func events(_ query: Substring) -> ControlRoute {
         var request = EventsRequest()
+        var follows = false
         for pair in query.split(separator: "&") {
             let parts = pair.split(separator: "=", maxSplits: 1)
             let number = parts.count == 2 ? UInt64(parts[1]) : nil
             switch (parts.first, number) {
+            case ("follow", _) where parts.count == 2 && parts[1] == "true": follows = true
             case ("after", let number?): request.after = number
             case ("limit", let number?) where number <= EventsRequest.most:
                 request.limit = Int(number)
@@ -92,10 +108,11 @@ struct ControlRouter {
                     400,
                     Problem(
                         error: "the query does not say which events",
-                        cure: "ask for after=NUMBER, and limit=NUMBER up to \(EventsRequest.most)"))
+                        cure: "ask for after=NUMBER, and limit=NUMBER up to \(EventsRequest.most), "
+                            + "or follow=true"))
             }
         }
-        return .ask(.events(request))
+        return follows ? .listen(after: request.after) : .events(request)
     }
 
     private func get(_ method: HTTPMethod, _ route: ControlRoute) -> ControlRoute {
@@ -151,13 +168,44 @@ struct ControlAnswer: Hashable {
         self.init(200, encoding: version)
     }
 
+    /// What was told.
+    init(_ events: EventsReply) {
+        self.init(200, encoding: events)
+    }
+
+    /// The incidents in what was told; with a number, that one with its lines.
+    init(incidents lines: [ToldLine], _ number: UInt32?) {
+        let all = Incident.all(in: lines)
+        guard let number else {
+            self.init(200, encoding: IncidentsReply(incidents: all.map(\.withoutEvents)))
+            return
+        }
+        guard let incident = all.first(where: { $0.number == number }) else {
+            let problem = Problem(
+                error: "nothing of an incident \(number) is kept",
+                cure: "sluicectl incident lists those that are; syslog has the older ones")
+            self.init(404, problem)
+            return
+        }
+        self.init(200, encoding: incident)
+    }
+
+    /// What a listener is told: a JSON object a line, after one that says how many lines were lost.
+    static func stream(_ news: EventsReply) -> [UInt8] {
+        var bytes = news.lost > 0 ? Array("{\"lost\":\(news.lost)}\n".utf8) : []
+        for event in news.events { bytes += ControlAnswer(200, encoding: event).body }
+        return bytes
+    }
+
+    /// The media type of what a listener is told.
+    static let streamType = "application/x-ndjson"
+
     /// What the turn answered.
     init(_ reply: ControlReply) {
         switch reply {
         case .status(let status): self.init(status)
         case .port(let port): self.init(200, encoding: port)
         case .explanation(let explanation): self.init(200, encoding: explanation)
-        case .events(let events): self.init(200, encoding: events)
         case .metrics(let status, let health):
             self.init(status: 200, body: OpenMetrics.text(status, health))
             type = OpenMetrics.mediaType

@@ -63,6 +63,7 @@ package final class ControlServer: Sendable {
     private let settings: ControlSettings
     private let limits: ControlLimits
     private let mailbox: Mailbox
+    private let history: EventHistory
     private let version: String
     private let authorize: (@Sendable (PeerCredentials) -> ControlAccess)?
     private let refused = ControlRefusals()
@@ -77,15 +78,18 @@ package final class ControlServer: Sendable {
     ///   - settings: where, for whom, and how many at a time.
     ///   - limits: what every connection is held to.
     ///   - mailbox: where requests are left for the turn.
+    ///   - history: what was told, and is.
     ///   - version: what `GET /v1/version` says.
     ///   - authorize: decides in place of `settings`' groups; called on the server's thread.
     package init(
         settings: ControlSettings, limits: ControlLimits = ControlLimits(), mailbox: Mailbox,
-        version: String, authorize: (@Sendable (PeerCredentials) -> ControlAccess)? = nil
+        history: EventHistory, version: String,
+        authorize: (@Sendable (PeerCredentials) -> ControlAccess)? = nil
     ) {
         self.settings = settings
         self.limits = limits
         self.mailbox = mailbox
+        self.history = history
         self.version = version
         self.authorize = authorize
     }
@@ -134,7 +138,10 @@ package final class ControlServer: Sendable {
     ) throws {
         guard let descriptor else { return }
         let table = NIOLoopBoundBox.makeBoxSendingValue(
-            ControlTable(refusals: refused), eventLoop: group.next())
+            ControlTable(
+                refusals: refused, history: history,
+                mostListening: settings.mostListening), eventLoop: group.next())
+        history.listen { bell.ring() }
         _ = try NIOPipeBootstrap(group: group)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {

@@ -14,8 +14,6 @@ package enum ControlRequest: Hashable, Sendable {
     case port(String)
     /// Why a port is where it is: `GET /v1/ports/NAME/explain`.
     case explain(String)
-    /// What was told: `GET /v1/events`.
-    case events(EventsRequest)
     /// Everything for a scraper: `GET /v1/metrics`.
     case metrics
     /// Take out one port's limits, or all: `POST /v1/release`. Exactly one of both is set.
@@ -60,8 +58,6 @@ package enum ControlReply: Hashable, Sendable {
     case port(PortStatus)
     /// To `explain`.
     case explanation(Explanation)
-    /// To `events`.
-    case events(EventsReply)
     /// To `metrics`.
     case metrics(Status, SelfHealth)
     /// To `release`.

@@ -51,16 +51,30 @@ final class ReplyBox: Sendable {
     }
 }
 
-/// All connections of one server, and those that wait for the turn. Belongs to its event loop.
+/// All connections of one server, those that wait for the turn, and those that listen. Belongs to its
+/// event loop.
 final class ControlTable {
     /// Connections that are open.
     var open = 0
     /// Connections whose request is with the turn.
     var waiting: [ObjectIdentifier: ControlConnection] = [:]
+    /// Connections that are told what happens.
+    var listening: [ObjectIdentifier: ControlConnection] = [:]
     /// What was refused.
     let refusals: ControlRefusals
+    /// What was told.
+    let history: EventHistory
+    /// No more connections than these listen.
+    let mostListening: Int
 
-    init(refusals: ControlRefusals = ControlRefusals()) { self.refusals = refusals }
+    init(
+        refusals: ControlRefusals = ControlRefusals(), history: EventHistory,
+        mostListening: Int
+    ) {
+        self.refusals = refusals
+        self.history = history
+        self.mostListening = mostListening
+    }
 }
 
 /// Hands out answers whenever the bell rang.
@@ -73,5 +87,6 @@ final class ReplyBellHandler: ChannelInboundHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         for connection in Array(table.waiting.values) { connection.collect() }
+        for connection in Array(table.listening.values) { connection.tellNews() }
     }
 }

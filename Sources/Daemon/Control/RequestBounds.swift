@@ -1,6 +1,7 @@
 // Bounds a connection in bytes and in time, before anything is parsed.
 // Invariants: at every moment of an open connection one timer runs: `idle` between requests, else
-// `deadline`, which only the end of the answer ends; no byte that arrives puts it off.
+// `deadline`, which only the end of the answer ends; no byte that arrives puts it off. Of an answer
+// without an end, only while the peer does not read.
 
 import NIOCore
 
@@ -66,6 +67,16 @@ final class RequestBounds: ChannelInboundHandler {
         hasHead = false
         headBytes = 0
         arm(.idle, after: limits.idle)
+    }
+
+    /// The answer goes on for as long as it is read.
+    func streams(isRead: Bool) {
+        guard isRead else {
+            if timer == nil { arm(.deadline, after: limits.deadline) }
+            return
+        }
+        timer?.cancel()
+        timer = nil
     }
 
     private func arm(_ bound: BoundReached, after time: Duration) {

@@ -114,7 +114,8 @@ final class RecordingWriter: Sendable {
             if beginsFile {
                 try FolderEntry.makeFolder(settings.directory)
                 try keepQuota(adding: bytes.count)
-                open.file = try makeFile()
+                open.file = try GrowingFile.stamped(
+                    in: settings.directory, suffix: RecordFormat.suffix)
             }
             try open.file?.add(bytes)
             open.problem = nil
@@ -124,20 +125,6 @@ final class RecordingWriter: Sendable {
             open.problem = "\(settings.directory): \(error)"
             isBroken.store(true, ordering: .relaxed)
         }
-    }
-
-    /// A file named by the moment at which it begins, or by the next free millisecond.
-    private func makeFile() throws(Errno) -> GrowingFile {
-        var moment = WallClock.nanoseconds
-        for _ in 0..<100 {
-            let stamp = WallClock.stamp(nanoseconds: moment)
-            do throws(Errno) {
-                return try GrowingFile(path: "\(settings.directory)/\(stamp)\(RecordFormat.suffix)")
-            } catch .fileExists {
-                moment += 1_000_000
-            }
-        }
-        throw .fileExists
     }
 
     /// Deletes the oldest files until as much as one more file is free.

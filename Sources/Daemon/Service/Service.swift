@@ -80,7 +80,8 @@ package struct Service: ~Copyable {
     private var reloads: [(load: UInt64, reply: Mailbox.Reply)] = []
     /// How often the configuration was read.
     private var loads: UInt64 = 0
-    private var history = EventHistory(startedAt: WallClock.exactSeconds)
+    private let history: EventHistory
+    private let archive: EventArchive
     private var facts: ServiceFacts
     private var nextPoll: UInt64
     private var watchdogAt: UInt64 = 0
@@ -113,8 +114,12 @@ package struct Service: ~Copyable {
         let sources = try sentence { () throws(Errno) in try EventSources(links: links) }
         let wakeUp = sources.wakeUp
         let mailbox = Mailbox { wakeUp.signal() }
+        let events = configuration.journal.directory + "/events"
+        let history = EventArchive.read(folder: events, now: WallClock.exactSeconds)
+        let archive = EventArchive(folder: events, history: history) { log.write($0) }
         let server = ControlServer(
-            settings: configuration.control, mailbox: mailbox, version: options.version)
+            settings: configuration.control, mailbox: mailbox, history: history,
+            version: options.version)
         try sentence { () throws(ControlServerError) in try server.start() }
         let guardFiles = GuardWatcher(path: configuration.guardFolder) { wakeUp.signal() }
         let said = guardFiles.start()
@@ -139,16 +144,19 @@ package struct Service: ~Copyable {
         records?.begin(&turn.engine, configuration: source.text, now: start)
         return Service(
             options: options, configuration: configuration, turn: turn, sources: sources,
-            mailbox: mailbox, server: server, guardFiles: guardFiles, log: log, records: records,
-            now: start)
+            mailbox: mailbox, server: server, history: history, archive: archive,
+            guardFiles: guardFiles, log: log, records: records, now: start)
     }
 
     private init(
         options: ServiceOptions, configuration: Configuration,
         turn: consuming Turn<KernelHost, KernelTrafficControl, FileJournal>,
         sources: consuming EventSources, mailbox: Mailbox, server: ControlServer,
-        guardFiles: GuardWatcher, log: LogWriter, records: RecordKeeper?, now: Instant
+        history: EventHistory, archive: EventArchive, guardFiles: GuardWatcher, log: LogWriter,
+        records: RecordKeeper?, now: Instant
     ) {
+        self.history = history
+        self.archive = archive
         self.records = records
         self.options = options
         self.configuration = configuration
@@ -314,7 +322,6 @@ package struct Service: ~Copyable {
             case .explain(let name):
                 let explanation = turn.explanation(of: name, now: now)
                 reply(explanation.map { .explanation($0) } ?? .unwatched(name))
-            case .events(let request): reply(.events(history.reply(to: request)))
             case .release(let release, let actor):
                 write(AlertLine("release", of: release.port ?? "all", by: actor))
                 reply(.release(turn.release(release, now: now)))
@@ -464,6 +471,7 @@ package struct Service: ~Copyable {
             let count = limiter.takeSuppressed(nanoseconds: Self.now.nanoseconds)
             if count > 0 { writeSuppressed(count) }
             shutPorts.publish()
+            history.publish()
             return
         }
         for line in output.untold { write(line) }
@@ -507,14 +515,15 @@ package struct Service: ~Copyable {
     /// Mitigations stay in the kernel; `sluicectl release --all` before takes them out.
     private mutating func stop() {
         try? manager?.notify("STOPPING=1\n")
+        say(
+            AlertLine(
+                .info,
+                [("event", "stop-daemon"), ("mitigated", "\(turn.engine.mitigatedCount)")]))
         server.stop()
         turn.writeLast(now: Self.now)
         turn.journal.flush()
         records?.end(&turn.engine, now: Self.now)
-        log.write(
-            AlertLine(
-                .info,
-                [("event", "stop-daemon"), ("mitigated", "\(turn.engine.mitigatedCount)")]))
+        archive.flush()
         log.flush()
     }
 }
