@@ -102,6 +102,8 @@ let package = Package(
             dependencies: [
                 "ControlAPI", "LinuxSystem", "Mitigation", "Recording", "Settings",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Subprocess", package: "swift-subprocess"),
+                .product(name: "SystemPackage", package: "swift-system"),
             ],
             swiftSettings: testable),
 

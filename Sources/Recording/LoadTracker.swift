@@ -10,6 +10,14 @@ public struct LoadTracker: Sendable {
     /// Nothing was seen yet.
     public init() {}
 
+    /// A moment of the daemon's clock on the wall clock, in nanoseconds since 1970.
+    public func wall(_ at: Instant) -> UInt64 { at.nanoseconds &+ offset }
+
+    /// The name of a port that is there.
+    public func name(of id: PortID) -> PortName? {
+        ports.values.first { $0.id == id }?.name
+    }
+
     /// Takes the next item; `body` gets each port of a poll, its counters, and the moment on the wall
     /// clock in nanoseconds since 1970.
     public mutating func take(
@@ -24,7 +32,7 @@ public struct LoadTracker: Sendable {
         case .input(.vanish(let id), _):
             if let place = ports.first(where: { $0.value.id == id })?.key { ports[place] = nil }
         case .poll(let poll):
-            let wall = poll.at.nanoseconds &+ offset
+            let wall = wall(poll.at)
             for sample in poll.samples {
                 guard let port = ports[sample.place] else { continue }
                 body(port, sample.counters, wall)
@@ -44,7 +52,7 @@ extension Counters {
     }
 
     /// Packets and bytes from the VM, packets and bytes to it.
-    var lanes: SIMD4<UInt64> { SIMD4(fromPackets, fromBytes, toPackets, toBytes) }
+    public var lanes: SIMD4<UInt64> { SIMD4(fromPackets, fromBytes, toPackets, toBytes) }
 }
 
 extension SIMD4<UInt64> {

@@ -67,12 +67,12 @@ enum ExplanationReport {
         return line + (explanation.mode == "observe" ? " (observe: nothing is limited)" : "")
     }
 
-    private static func isMove(_ event: ToldLine) -> Bool {
+    static func isMove(_ event: ToldLine) -> Bool {
         event["event"] == "move" || event["event"] == "would-move"
     }
 
     /// The rule that fired, with its numbers.
-    private static func reason(_ move: ToldLine) -> String {
+    static func reason(_ move: ToldLine) -> String {
         let side = move["direction"] == "to" ? "sent to the VM" : "sent by the VM"
         let measured = "\(rate(move, "pps", "bps")) \(side)"
         let against = "\(rate(move, "against_pps", "against_bps"))"

@@ -5,9 +5,9 @@ import ArgumentParser
 import ControlAPI
 
 /// What the program does.
-package func runSluicectl() { Sluicectl.main() }
+package func runSluicectl() async { await Sluicectl.main() }
 
-struct Sluicectl: ParsableCommand {
+struct Sluicectl: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "sluicectl",
         abstract: "Look at the ports that sluiced watches, release them, move them to other hosts.",
@@ -17,6 +17,7 @@ struct Sluicectl: ParsableCommand {
         version: Product.version,
         subcommands: [
             StatusCommand.self, TopCommand.self, ExplainCommand.self, EventsCommand.self,
+            IncidentCommand.self,
             ClassesCommand.self,
             GuardsCommand.self, MetricsCommand.self, ReleaseCommand.self, HoldCommand.self,
             ExemptCommand.self, DisableCommand.self, EnableCommand.self, EscalateCommand.self,

@@ -40,6 +40,12 @@ enum Terminal {
         _ = try? FileDescriptor.standardError.writeAll((printable(line) + "\n").utf8)
     }
 
+    /// The same, but for tabs.
+    static func printableWithTabs(_ text: String) -> String {
+        text.split(separator: "\t", omittingEmptySubsequences: false)
+            .map { printable(String($0)) }.joined(separator: "\t")
+    }
+
     /// Text with every byte that is not printable ASCII as `\xNN`: names come from strangers.
     static func printable(_ text: String) -> String {
         var printable = ""
@@ -52,5 +58,15 @@ enum Terminal {
             }
         }
         return printable
+    }
+}
+
+/// This machine.
+enum Machine {
+    /// Its name, as uname(2) has it.
+    static var name: String {
+        let bytes = (try? WholeInput.read(path: "/proc/sys/kernel/hostname", limit: 4_096)) ?? []
+        let name = String(decoding: bytes, as: UTF8.self).prefix { $0 != "\n" }
+        return name.isEmpty ? "this host" : String(name)
     }
 }

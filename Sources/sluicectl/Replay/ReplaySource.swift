@@ -60,6 +60,25 @@ struct ReplaySource {
         (content, interval) = try Self.content(table, path)
     }
 
+    /// What of it goes over this time, in seconds since 1970: files are named by when they begin.
+    func during(_ span: ClosedRange<Double>) -> ReplaySource {
+        guard case .files(let files) = content else { return self }
+        func stamp(_ seconds: Double) -> String {
+            WallClock.stamp(nanoseconds: UInt64(max(seconds, 0) * 1e9))
+        }
+        func name(_ path: String) -> Substring { path.split(separator: "/").last ?? "" }
+        let (begin, end) = (stamp(span.lowerBound), stamp(span.upperBound))
+        let first = files.lastIndex { name($0) <= begin[...] } ?? files.startIndex
+        let content = Content.files(files[first...].filter { name($0) <= end[...] })
+        return ReplaySource(path: path, content: content, interval: interval)
+    }
+
+    private init(path: String, content: Content, interval: Duration?) {
+        self.path = path
+        self.content = content
+        self.interval = interval
+    }
+
     /// Gives everything that it says, in order; `note` gets what could not be read of it.
     func read(_ body: (RecordedItem) -> Void, note: (String) -> Void) throws(ReplayError) {
         switch content {
