@@ -1,4 +1,4 @@
-// Panels of loads over time as SVG: a logarithmic scale, rungs as bands, marks as dashed lines. No
+// Panels of loads over time as SVG: a logarithmic scale of three decades, rungs as bands, marks as dashed lines. No
 // fonts, scripts or images from elsewhere; light and dark by the reader's own preference.
 // Invariant: every name is escaped, and every number is one of ours.
 
@@ -31,6 +31,7 @@ struct Chart {
     }
 
     static let columns = 480
+    private static let decades = 1_000.0
     private static let width = 960.0
     private static let left = 84.0
     private static let right = 936.0
@@ -94,8 +95,10 @@ struct Chart {
     private func draw(_ panel: Panel, top: Double) -> String {
         let bottom = top + Self.panelHeight - 34
         let highest = max(panel.lines.flatMap(\.values).max() ?? 1, panel.mark ?? 0, 10)
+        let lowest = max(highest / Self.decades, 1)
         func y(_ value: Double) -> Double {
-            bottom - (bottom - top - 16) * Self.logarithm(max(value, 1)) / Self.logarithm(highest)
+            let share = Self.logarithm(max(value, lowest) / lowest)
+            return bottom - (bottom - top - 16) * share / Self.logarithm(highest / lowest)
         }
         func across(_ kind: String, _ value: Double) -> String {
             let height = Self.fixed(y(value))
@@ -105,7 +108,7 @@ struct Chart {
         }
         var parts = panel.bands.map { band($0, top + 16, bottom) }
         let powers = (0...12).map { (0..<$0).reduce(1.0) { value, _ in value * 10 } }
-        parts += powers.prefix { $0 <= highest }.map { across("grid", $0) }
+        parts += powers.filter { $0 >= lowest && $0 <= highest }.map { across("grid", $0) }
         if let mark = panel.mark { parts.append(across("mark", mark)) }
         parts += panel.lines.map { polylines($0, y) }
         parts.append(
@@ -216,6 +219,9 @@ struct LoadColumns {
             columns[column] = pointwiseMax(columns[column], loads)
         }
     }
+
+    /// What comes next is measured from itself.
+    mutating func breakOff() { latest = nil }
 
     private func place(_ wall: UInt64) -> Int {
         let share =

@@ -31,6 +31,11 @@ struct IncidentLoads {
 
     /// Takes the next item of the recording.
     mutating func take(_ item: RecordedItem) {
+        if case .input(.confirm(let id, _), _) = item, tracker.name(of: id).map({ "\($0)" }) == port
+        {
+            // Other objects of the kernel count from here on.
+            for direction in Direction.allCases { delivered[direction]?.breakOff() }
+        }
         if case .input(.delivered(let id, let direction, let counters), let at) = item {
             guard tracker.name(of: id).map({ "\($0)" }) == port else { return }
             delivered[direction]?.take(
@@ -61,7 +66,10 @@ struct IncidentLoads {
         let lane = (direction == .from ? 0 : 2) + (isBits ? 1 : 0)
         let scale = isBits ? 8.0 : 1
         let offered = offered.columns.map { $0[lane] * scale }
-        guard offered.contains(where: { $0 >= 1 }) else { return nil }
+        let bands = bands(incident, direction)
+        guard !bands.isEmpty || offered.contains(where: { $0 >= (isBits ? 100_000 : 100) }) else {
+            return nil
+        }
         var lines = [Chart.Line(kind: "offered", values: offered)]
         let passed = delivered[direction]?.columns.map { $0[isBits ? 1 : 0] * scale } ?? []
         if passed.contains(where: { $0 >= 0 }) {
@@ -72,7 +80,7 @@ struct IncidentLoads {
         let side = direction == .from ? "sent by the VM" : "sent to the VM"
         return Chart.Panel(
             title: (isBits ? "bits " : "packets ") + side, lines: lines,
-            mark: mark == 0 ? nil : mark, bands: bands(incident, direction)
+            mark: mark == 0 ? nil : mark, bands: bands
         ) { isBits ? StatusReport.bits($0) : StatusReport.packets($0) }
     }
 

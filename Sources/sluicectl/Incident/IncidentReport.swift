@@ -45,6 +45,7 @@ struct IncidentReport {
         th { text-align: left; color: var(--soft); font-weight: 500 }
         td, th { padding: 4px 12px 4px 0; vertical-align: top; border-bottom: 1px solid var(--line);
                  overflow-wrap: anywhere }
+        td.severity { white-space: nowrap }
         td.number, th.number { text-align: right; white-space: nowrap }
         td.time { white-space: nowrap; font-variant-numeric: tabular-nums; color: var(--soft) }
         tr:last-child td { border-bottom: 0 }
@@ -52,7 +53,8 @@ struct IncidentReport {
         .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(260px, 1fr));
                    gap: 8px 32px }
         h3 { font-size: 14px; font-weight: 500; color: var(--soft); margin: 10px 0 2px }
-        pre { overflow-x: auto; font: 12px/1.4 ui-monospace, "DejaVu Sans Mono", monospace; margin: 4px 0 }
+        pre { font: 12px/1.4 ui-monospace, "DejaVu Sans Mono", monospace; margin: 4px 0;
+               white-space: pre-wrap; overflow-wrap: anywhere }
         summary { cursor: pointer; font: 13px ui-monospace, "DejaVu Sans Mono", monospace }
         footer { color: var(--soft); margin-top: 28px; font-size: 13px }
         @media print { body { background: #fff } section { break-inside: avoid } }
@@ -142,7 +144,7 @@ struct IncidentReport {
     private func timeline() -> String {
         let rows = (incident.events ?? []).map { event in
             """
-            <tr><td class="time">\(EventReport.time(event.at))</td><td class="\(Self.text(event.severity))">\
+            <tr><td class="time">\(EventReport.time(event.at))</td><td class="severity \(Self.text(event.severity))">\
             \(Self.text(event.severity))</td><td>\(Self.text(IncidentText.sentence(event)))</td></tr>
             """
         }
