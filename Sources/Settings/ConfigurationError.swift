@@ -65,6 +65,9 @@ final class ProblemList {
     private(set) var problems: [ConfigurationProblem] = []
     /// Where each key that the file holds has its value, by full path.
     private(set) var places: [String: Position] = [:]
+    /// What holds of each key that has one value, by full path and as it would be written, in the order
+    /// in which they are read.
+    private(set) var values: [(path: String, text: String)] = []
     /// Every key that may be written, by full path.
     private(set) var knownKeys: [String] = []
 
@@ -83,6 +86,8 @@ final class ProblemList {
     }
 
     func note(_ path: String, at position: Position) { places[path] = position }
+
+    func note(_ path: String, holds text: String) { values.append((path, text)) }
 
     func note(knownKey path: String) { knownKeys.append(path) }
 

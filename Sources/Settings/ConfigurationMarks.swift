@@ -24,6 +24,9 @@ extension ConfigurationReader {
                     }
                 }
             }
+            table.note(
+                "names",
+                quoting: configuration.names.patterns[portClass, default: []].map(\.description))
             var mode: Mode?
             table.word("mode", into: &mode, of: Mode.allCases.map { ($0.rawValue, $0) })
             configuration.policy.modes[portClass] = mode

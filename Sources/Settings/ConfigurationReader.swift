@@ -109,10 +109,15 @@ struct ConfigurationReader {
             checkTemplate(hook, "domain", template, at: position, placeholders: places)
             settings.hook.domain = template
         }
+        hook.note("domain", quoting: settings.hook.domain)
     }
 
     /// A program with its arguments, or `"none"`.
     private func readCommand(_ hook: TableReader, _ key: String, _ command: inout [String]) {
+        defer {
+            if command.isEmpty { hook.note(key, quoting: "none") }
+            if !command.isEmpty { hook.note(key, quoting: command) }
+        }
         if hook.isText(key) {
             var isNone = false
             hook.word(key, into: &isNone, of: [("none", true)])
@@ -204,6 +209,7 @@ struct ConfigurationReader {
                 lane.tcpPorts.append(port)
             }
         }
+        table.note("tcp_ports", "\(lane.tcpPorts)")
         table.rate("packets", .packetRate, into: &lane.management.packets.perSecond)
         table.rate("bits", .bitRate, into: &lane.management.bits.bitsPerSecond)
         table.rate("neighbour_packets", .packetRate, into: &lane.neighbour.packets.perSecond)
@@ -252,6 +258,7 @@ struct ConfigurationReader {
             }
             configuration.control.socket = path
         }
+        control.note("socket", quoting: configuration.control.socket)
         configuration.control.readers = group(control, "group")
         configuration.control.operators = group(control, "operators")
         control.integer(
@@ -272,6 +279,7 @@ struct ConfigurationReader {
     }
 
     func folder(_ table: TableReader, _ key: String, into value: inout String) {
+        defer { table.note(key, quoting: value) }
         guard let (path, position) = table.text(key) else { return }
         if !path.hasPrefix("/") || path.hasSuffix("/") || path.utf8.contains(0) {
             let cure = "write the whole path, without a / at its end, as in \"\(value)\""
@@ -284,7 +292,11 @@ struct ConfigurationReader {
     }
 
     private func group(_ control: TableReader, _ key: String) -> String? {
-        guard let (name, position) = control.text(key) else { return nil }
+        guard let (name, position) = control.text(key) else {
+            control.note(key, "none")
+            return nil
+        }
+        control.note(key, quoting: name)
         let isPlain = name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7f && $0 != 0x3a && $0 != 0x2c }
         if name.isEmpty || name.utf8.count > 32 || !isPlain {
             let cure = "write a group of /etc/group, or take the key out"

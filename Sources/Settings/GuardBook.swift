@@ -30,6 +30,9 @@ package struct GuardBook: Hashable, Sendable {
         package var guards: Guards
         /// Its section or file: `guard."vm-<num>-<netid>"`, or `vm-1-00df.toml`.
         package var origin: String
+
+        /// `enforce` or `monitor`.
+        package var mode: String { guards.mode.rawValue }
     }
 
     /// The guards of the port with this name; nil where nobody says any.

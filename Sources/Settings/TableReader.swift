@@ -32,6 +32,17 @@ final class TableReader {
         return entry.value
     }
 
+    /// Says what holds of a key, the file's value or the default, as it would be written.
+    func note(_ key: String, _ text: String) { problems.note(path(key), holds: text) }
+
+    /// The same of a text.
+    func note(_ key: String, quoting text: String) { note(key, "\"\(text)\"") }
+
+    /// The same of a list of texts.
+    func note(_ key: String, quoting texts: [String]) {
+        note(key, "[\(texts.map { "\"\($0)\"" }.joined(separator: ", "))]")
+    }
+
     /// Whether the file has text under a key; the key stays to be taken.
     func isText(_ key: String) -> Bool {
         guard case .string? = entries.first(where: { $0.key == key })?.value.content else {
@@ -115,6 +126,7 @@ extension TableReader {
     }
 
     func duration(_ key: String, into target: inout Duration, in range: ClosedRange<Duration>) {
+        defer { note(key, quoting: QuantityKind.duration.text(target.nanosecondCount)) }
         let range = range.lowerBound.nanosecondCount...range.upperBound.nanosecondCount
         if case .amount(let value)? = quantity(key, .duration, in: range) {
             target = .nanoseconds(Int64(clamping: value))
@@ -123,6 +135,11 @@ extension TableReader {
 
     /// A time, or `never`.
     func duration(_ key: String, into target: inout Duration?, in range: ClosedRange<Duration>) {
+        defer {
+            note(
+                key,
+                quoting: target.map { QuantityKind.duration.text($0.nanosecondCount) } ?? "never")
+        }
         let range = range.lowerBound.nanosecondCount...range.upperBound.nanosecondCount
         switch quantity(key, .duration, in: range, orWord: "never") {
         case .amount(let value): target = .nanoseconds(Int64(clamping: value))
@@ -133,6 +150,9 @@ extension TableReader {
 
     /// A share of the whole, from 0 to 1.
     func share(_ key: String, into target: inout Double, in percent: ClosedRange<UInt64>) {
+        defer {
+            note(key, quoting: QuantityKind.share.text(UInt64((target * 100_000).rounded())))
+        }
         let range = percent.lowerBound * 1000...percent.upperBound * 1000
         if case .amount(let value)? = quantity(key, .share, in: range) {
             target = Double(value) / 100_000
@@ -142,15 +162,18 @@ extension TableReader {
     /// A number of bytes.
     func size(_ key: String, into target: inout UInt64, in range: ClosedRange<UInt64>) {
         if case .amount(let value)? = quantity(key, .size, in: range) { target = value }
+        note(key, quoting: QuantityKind.size.text(target))
     }
 
     /// A rate of this kind.
     func rate(_ key: String, _ kind: QuantityKind, into target: inout UInt64) {
         if case .amount(let value)? = quantity(key, kind, in: Self.rates(kind)) { target = value }
+        note(key, quoting: kind.text(target))
     }
 
     /// A rate of this kind, or `off`.
     func rate(_ key: String, _ kind: QuantityKind, into target: inout UInt64?) {
+        defer { note(key, quoting: target.map(kind.text) ?? "off") }
         switch quantity(key, kind, in: Self.rates(kind), orWord: "off") {
         case .amount(let value): target = value
         case .word: target = nil
@@ -166,6 +189,7 @@ extension TableReader {
     func integer<Number: FixedWidthInteger>(
         _ key: String, into target: inout Number, in range: ClosedRange<Number>
     ) {
+        defer { note(key, "\(target)") }
         guard let value = take(key) else { return }
         let bounds = "write a bare number from \(range.lowerBound) to \(range.upperBound)"
         guard case .integer(let number) = value.content else {
@@ -179,6 +203,7 @@ extension TableReader {
 
     /// A factor; a whole number is one too.
     func factor(_ key: String, into target: inout Double, in range: ClosedRange<Double>) {
+        defer { note(key, "\(target)") }
         guard let value = take(key) else { return }
         let bounds = "write a bare number from \(range.lowerBound) to \(range.upperBound)"
         let number: Double
@@ -194,6 +219,7 @@ extension TableReader {
     }
 
     func boolean(_ key: String, into target: inout Bool) {
+        defer { note(key, "\(target)") }
         guard let value = take(key) else { return }
         guard case .boolean(let given) = value.content else {
             let cure = "write true or false, without quotes"
@@ -212,7 +238,12 @@ extension TableReader {
     }
 
     /// One of these words.
-    func word<Word>(_ key: String, into target: inout Word, of words: [(String, Word)]) {
+    func word<Word: Equatable>(
+        _ key: String, into target: inout Word, of words: [(String, Word)]
+    ) {
+        defer {
+            if let word = words.first(where: { $0.1 == target }) { note(key, quoting: word.0) }
+        }
         guard let (text, position) = text(key) else { return }
         if let word = word(key, text, at: position, of: words) { target = word }
     }
@@ -231,7 +262,7 @@ extension TableReader {
     }
 
     /// One of an enumeration's words.
-    func word<Word: RawRepresentable<String> & CaseIterable>(
+    func word<Word: RawRepresentable<String> & CaseIterable & Equatable>(
         _ key: String, into target: inout Word
     ) {
         word(key, into: &target, of: Word.allCases.map { ($0.rawValue, $0) })

@@ -22,7 +22,7 @@ struct Sluicectl: AsyncParsableCommand {
             GuardsCommand.self, MetricsCommand.self, ReleaseCommand.self, HoldCommand.self,
             ExemptCommand.self, DisableCommand.self, EnableCommand.self, EscalateCommand.self,
             ObserveCommand.self, ArmCommand.self, ReloadCommand.self, ExportCommand.self,
-            ImportCommand.self, ReplayCommand.self, SuggestCommand.self,
+            ImportCommand.self, ReplayCommand.self, SuggestCommand.self, ConfigCommand.self,
         ])
 }
 
