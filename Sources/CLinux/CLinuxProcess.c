@@ -3,6 +3,7 @@
 #include "CLinuxProcess.h"
 
 #include <errno.h>
+#include <link.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,23 @@ int sluice_schedule_fifo(int priority) {
     struct sched_param parameters = {.sched_priority = priority};
     return sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &parameters) < 0 ? -errno : 0;
 }
+
+// What is only read can be read again from its file: the kernel forgets that these pages were used.
+static int forget_object(struct dl_phdr_info *object, size_t size, void *unused) {
+    (void)size;
+    (void)unused;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    for (int index = 0; index < object->dlpi_phnum; index++) {
+        const ElfW(Phdr) *part = &object->dlpi_phdr[index];
+        if (part->p_type != PT_LOAD || (part->p_flags & PF_W) != 0) continue;
+        uintptr_t begin = ((uintptr_t)object->dlpi_addr + part->p_vaddr) & ~(page - 1);
+        uintptr_t end = (uintptr_t)object->dlpi_addr + part->p_vaddr + part->p_filesz;
+        madvise((void *)begin, end - begin, MADV_DONTNEED);
+    }
+    return 0;
+}
+
+void sluice_forget_read_pages(void) { dl_iterate_phdr(forget_object, NULL); }
 
 int sluice_lock_memory(void) {
     return mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0 ? -errno : 0;

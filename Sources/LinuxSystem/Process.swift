@@ -22,6 +22,10 @@ public enum Scheduling {
     /// What is touched stays in memory (mlockall(2), MCL_ONFAULT). Bounded by RLIMIT_MEMLOCK
     /// without CAP_IPC_LOCK.
     public static func lockMemory() throws(Errno) { _ = try checked(sluice_lock_memory()) }
+
+    /// Pages of programs and libraries that were needed until now count as memory again when they are
+    /// needed once more (madvise(2), MADV_DONTNEED): their content is in the file.
+    public static func forgetReadPages() { sluice_forget_read_pages() }
 }
 
 /// What the process may do beyond its user's rights.

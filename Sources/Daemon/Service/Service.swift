@@ -106,6 +106,9 @@ package struct Service: ~Copyable {
         let source = try load(options.configuration)
         let configuration = source.configuration
         let log = try openLog(configuration, options)
+        // What only the command line and the configuration needed is not to be kept; what programs the
+        // kernel comes next, and is.
+        Scheduling.forgetReadPages()
         let control = try sentence { () throws(TrafficControlError) in
             try KernelTrafficControl.open(configuration.enforcement)
         }
