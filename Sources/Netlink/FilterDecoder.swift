@@ -26,6 +26,10 @@ extension FilterRecord {
                     if let action = ActionRecord(payload: value) { record.actions.append(action) }
                 }
             }
+            if type == attributes.flags {
+                let flags = value.load(UInt32.self) ?? 0
+                record.isInHardware = flags & UInt32(TCA_CLS_FLAGS_IN_HW) != 0
+            }
             if type == attributes.police {
                 var action = ActionRecord(kind: "police")
                 action.readPolice(value)

@@ -28,6 +28,9 @@ public struct FilterRecord: Hashable, Sendable {
     public var connection: ConnectionMatch?
     /// Whether a BPF program's result is the verdict (TCA_BPF_FLAG_ACT_DIRECT).
     public var isDirectAction = false
+    /// Whether a NIC carries it out (TCA_CLS_FLAGS_IN_HW): then frames may not come to the filters that
+    /// the kernel runs.
+    public var isInHardware = false
     /// The class that a match goes to.
     public var classID: Handle?
     /// Its actions, in order.

@@ -53,6 +53,27 @@ extension Message {
         }
     }
 
+    /// RTM_NEWLINK for a pair of Ethernet interfaces that lead to each other. Calls
+    /// rtnl_link_veth_get_peer and rtnl_link_build_add_request.
+    static func createPair(
+        _ name: String, _ other: String, operation: String
+    ) throws(NetlinkError) -> Message {
+        let link = try RouteLink()
+        unsafe link.withPointer { link in
+            unsafe rtnl_link_set_name(link, name)
+            guard unsafe rtnl_link_set_type(link, "veth") == 0,
+                let peer = unsafe rtnl_link_veth_get_peer(link)
+            else { return }
+            unsafe rtnl_link_set_name(peer, other)
+            unsafe rtnl_link_put(peer)
+        }
+        return try unsafe built(operation) { result in
+            unsafe link.withPointer {
+                unsafe rtnl_link_build_add_request($0, NLM_F_CREATE | NLM_F_EXCL, result)
+            }
+        }
+    }
+
     /// RTM_NEWLINK that changes an interface: its alias, or up and down. Calls
     /// rtnl_link_build_change_request.
     static func changeLink(
@@ -167,6 +188,20 @@ extension RouteSocket {
             throw error
         }
         return link.index
+    }
+
+    /// Makes a pair of Ethernet interfaces that lead to each other, down, and gives their indexes.
+    /// `ip link add NAME type veth peer name OTHER`
+    /// - Throws: EEXIST where a name is taken; EOPNOTSUPP where the kernel has no veth.
+    public mutating func createPair(
+        name: String, other: String
+    ) throws(NetlinkError) -> (Int32, Int32) {
+        let operation = "add veth \(printable(name.utf8)) and \(printable(other.utf8))"
+        try transact(try Message.createPair(name, other, operation: operation), operation)
+        guard let link = try link(name: Array(name.utf8)),
+            let peer = try self.link(name: Array(other.utf8))
+        else { throw NetlinkError(operation: operation, code: ENODEV) }
+        return (link.index, peer.index)
     }
 
     /// Sets an interface up or down. `ip link set dev D up`

@@ -97,3 +97,12 @@ public struct SchedulerClock: Hashable, Sendable {
         return (a > b ? a - b : b - a) <= 2
     }
 }
+
+/// The environment that libnl obeys.
+public enum NetlinkEnvironment {
+    /// Variables that would change its units or formats behind our back: to be forgotten before the
+    /// first socket.
+    public static let obeyed = [
+        "TICKS_PER_USEC", "HZ", "PROC_NET_PSCHED", "PROC_ROOT", "NLCB", "NLDBG",
+    ]
+}

@@ -29,6 +29,7 @@
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
 #include <netlink/route/link.h>
+#include <netlink/route/link/veth.h>
 #include <netlink/socket.h>
 
 /* One datagram from a netlink socket, without waiting. Gives its length, or a negative errno:
