@@ -193,7 +193,7 @@ enum KernelProbe {
 extension KernelParts {
     /// The policer to use: the configured one, else the first there is; nil where it is not to be
     /// had.
-    func policer(configured: Policer?) -> Policer? {
+    public func policer(configured: Policer?) -> Policer? {
         let present = Policer.allCases.filter { policer in
             switch policer {
             case .actPolice: hasActPolice
@@ -214,7 +214,7 @@ extension KernelParts {
     }
 
     /// Why there is no policer.
-    func refusal(of configured: Policer?) -> String {
+    public func refusal(of configured: Policer?) -> String {
         let wanted = configured.map { "the policer \($0.rawValue)" } ?? "any policer"
         return "this kernel does not have \(wanted): \(notes.joined(separator: "; "))"
     }
