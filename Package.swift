@@ -72,6 +72,17 @@ let package = Package(
             name: "Settings", dependencies: ["ControlAPI", "Mitigation", "TOML", "TrafficControl"],
             swiftSettings: testable),
 
+        // What is well on a hypervisor and what is not, and the ladder tried on a throw-away port.
+        .target(
+            name: "Doctor",
+            dependencies: [
+                "ControlAPI", "LinuxSystem", "Mitigation", "Netlink", "Recording", "Settings",
+                "TOML",
+                "TrafficControl",
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
+            swiftSettings: testable),
+
         // The turn, and what lives beside it.
         .target(
             name: "Daemon",
@@ -100,7 +111,8 @@ let package = Package(
         .target(
             name: "sluicectl",
             dependencies: [
-                "ControlAPI", "LinuxSystem", "Mitigation", "Recording", "Settings",
+                "ControlAPI", "Doctor", "LinuxSystem", "Mitigation", "Netlink", "Recording",
+                "Settings",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Subprocess", package: "swift-subprocess"),
                 .product(name: "SystemPackage", package: "swift-system"),

@@ -23,6 +23,7 @@ struct Sluicectl: AsyncParsableCommand {
             ExemptCommand.self, DisableCommand.self, EnableCommand.self, EscalateCommand.self,
             ObserveCommand.self, ArmCommand.self, ReloadCommand.self, ExportCommand.self,
             ImportCommand.self, ReplayCommand.self, SuggestCommand.self, ConfigCommand.self,
+            DoctorCommand.self,
         ])
 }
 
