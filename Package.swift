@@ -178,6 +178,13 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(
+            name: "DoctorTests",
+            dependencies: [
+                "ControlAPI", "Doctor", "Lab", "Mitigation", "Settings", "TrafficControl",
+                "sluicectl",
+            ],
+            swiftSettings: strict),
+        .testTarget(
             name: "DaemonTests",
             dependencies: [
                 "ControlAPI", "Daemon", "Lab", "LinuxSystem", "Mitigation", "Recording", "Seeded",
@@ -200,8 +207,8 @@ let package = Package(
         .testTarget(
             name: "KernelTests",
             dependencies: [
-                "CLab", "ControlAPI", "Daemon", "Lab", "LabTesting", "LinuxSystem", "Mitigation",
-                "Recording", "Settings", "TrafficControl",
+                "CLab", "ControlAPI", "Daemon", "Doctor", "Lab", "LabTesting", "LinuxSystem",
+                "Mitigation", "Recording", "Settings", "TrafficControl",
             ],
             swiftSettings: strict),
     ],

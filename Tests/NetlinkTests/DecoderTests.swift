@@ -113,6 +113,18 @@ import Testing
         #expect(!clock.isSameBurst(80_000, 70_000, perSecond: 10_000_000_000))
     }
 
+    @Test("a filter that a NIC carries out is told from another", arguments: [4, 8, 1] as [UInt8])
+    func inHardware(_ flags: UInt8) throws {
+        for (kind, attribute) in [("flower", TCA_FLOWER_FLAGS), ("u32", TCA_U32_FLAGS)] {
+            let options = attributeBytes(attribute, [flags, 0, 0, 0])
+            let payload =
+                rawBytes(of: tcmsg()) + attributeBytes(Int(TCA_KIND), Array(kind.utf8) + [0])
+                + attributeBytes(Int(TCA_OPTIONS), options)
+            let record = try #require(decode(payload) { FilterRecord(payload: $0) })
+            #expect(record.isInHardware == (flags == 4), "\(kind)")
+        }
+    }
+
     @Test("a policer that tc was asked for in the old way, as libvirt does, is one")
     func oldPolicer() throws {
         let record = try #require(

@@ -14,6 +14,23 @@ func addPairs(_ count: Int) throws {
 }
 
 @Suite struct KernelLinkTests {
+    @Test("a pair of interfaces that lead to each other; a name that is taken is refused")
+    func pair() async throws {
+        try await Namespace.run {
+            var socket = try RouteSocket.open()
+            let (near, far) = try socket.createPair(name: "slc0", other: "slc1")
+            let links = try socket.links().filter { $0.kind == "veth" }
+            #expect(links.map(\.index).sorted() == [near, far].sorted())
+            #expect(try socket.link(index: near)?.name == Array("slc0".utf8))
+            #expect(try socket.link(index: far)?.name == Array("slc1".utf8))
+            #expect(throws: NetlinkError.self) {
+                try socket.createPair(name: "slc2", other: "slc1")
+            }
+            try socket.deleteLink(far)
+            #expect(try socket.link(index: near) == nil)
+        }
+    }
+
     @Test(
         "an ifb: one queue, its alias, down; up, found by index and name, deleted; no other made",
         .needs(.ifb))
