@@ -27,9 +27,13 @@ import Testing
         _ peer: borrowing PeerSocket, until text: String
     ) throws -> String {
         var bytes: [UInt8] = []
-        while !String(decoding: bytes, as: UTF8.self).contains(text) {
+        var isThere = false
+        while !isThere {
             let chunk = try peer.receive()
             try #require(!chunk.isEmpty, "it ends before \(text)")
+            // Only what is new: a reader that looks at all of it again each time is a slow one.
+            let tail = bytes.suffix(text.utf8.count) + chunk
+            isThere = String(decoding: tail, as: UTF8.self).contains(text)
             bytes += chunk
         }
         return String(decoding: bytes, as: UTF8.self)
