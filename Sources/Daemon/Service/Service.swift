@@ -57,10 +57,6 @@ private struct LoadedConfiguration: Sendable {
 
 /// The daemon.
 package struct Service: ~Copyable {
-    /// Variables that libnl obeys and that would change units or formats behind our back.
-    private static let forgotten = [
-        "TICKS_PER_USEC", "HZ", "PROC_NET_PSCHED", "PROC_ROOT", "NLCB", "NLDBG",
-    ]
 
     private let options: ServiceOptions
     private var configuration: Configuration
@@ -100,7 +96,7 @@ package struct Service: ~Copyable {
 
     /// Opens everything; what fails is told and nothing is left behind.
     private static func make(_ options: ServiceOptions) throws(ServiceError) -> Service {
-        Environment.forget(forgotten)
+        Environment.forget(NetlinkEnvironment.obeyed)
         // The hook's programs need none.
         try sentence { () throws(Errno) in try Capabilities.clearAmbient() }
         let source = try load(options.configuration)
