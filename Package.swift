@@ -44,6 +44,9 @@ let package = Package(
         // What the decision was told, written down, and the decision run over it again: pure too.
         .target(name: "Recording", dependencies: ["Mitigation"], swiftSettings: testable),
 
+        // The packet sample of a trip, and what it says: pure.
+        .target(name: "Evidence", dependencies: ["ControlAPI"], swiftSettings: testable),
+
         // The kernel's netlink.
         .systemLibrary(
             name: "LibNL", pkgConfig: "libnl-route-3.0", providers: [.apt(["libnl-route-3-dev"])]),
@@ -87,8 +90,8 @@ let package = Package(
         .target(
             name: "Daemon",
             dependencies: [
-                "ControlAPI", "LinuxSystem", "Mitigation", "Netlink", "Recording", "Settings",
-                "TrafficControl",
+                "ControlAPI", "Evidence", "LinuxSystem", "Mitigation", "Netlink", "Recording",
+                "Settings", "TrafficControl",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -111,8 +114,8 @@ let package = Package(
         .target(
             name: "sluicectl",
             dependencies: [
-                "ControlAPI", "Doctor", "LinuxSystem", "Mitigation", "Netlink", "Recording",
-                "Settings",
+                "ControlAPI", "Doctor", "Evidence", "LinuxSystem", "Mitigation", "Netlink",
+                "Recording", "Settings",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Subprocess", package: "swift-subprocess"),
                 .product(name: "SystemPackage", package: "swift-system"),
@@ -135,8 +138,8 @@ let package = Package(
         .target(
             name: "Fuzz",
             dependencies: [
-                "CNetlink", "ControlAPI", "Daemon", "LinuxSystem", "Mitigation", "Netlink",
-                "Recording", "Seeded", "Settings", "TOML", "TrafficControl",
+                "CNetlink", "ControlAPI", "Daemon", "Evidence", "LinuxSystem", "Mitigation",
+                "Netlink", "Recording", "Seeded", "Settings", "TOML", "TrafficControl",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -159,6 +162,8 @@ let package = Package(
         .testTarget(
             name: "MitigationTests", dependencies: ["Mitigation", "Seeded"], swiftSettings: strict),
         .testTarget(
+            name: "EvidenceTests", dependencies: ["ControlAPI", "Evidence"], swiftSettings: strict),
+        .testTarget(
             name: "RecordingTests", dependencies: ["CLab", "Mitigation", "Recording", "Seeded"],
             swiftSettings: strict),
         .testTarget(
@@ -171,8 +176,8 @@ let package = Package(
         .testTarget(
             name: "ControlAPITests",
             dependencies: [
-                "ControlAPI", "Daemon", "LinuxSystem", "Mitigation", "Recording", "Settings",
-                "sluicectl",
+                "ControlAPI", "Daemon", "Evidence", "LinuxSystem", "Mitigation", "Recording",
+                "Settings", "sluicectl",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
@@ -187,8 +192,8 @@ let package = Package(
         .testTarget(
             name: "DaemonTests",
             dependencies: [
-                "ControlAPI", "Daemon", "Lab", "LinuxSystem", "Mitigation", "Recording", "Seeded",
-                "Settings", "TOML", "TrafficControl",
+                "ControlAPI", "Daemon", "Evidence", "Lab", "LinuxSystem", "Mitigation", "Recording",
+                "Seeded", "Settings", "TOML", "TrafficControl",
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
             exclude: ["ConfigurationFixtures"], swiftSettings: strict),
@@ -207,8 +212,8 @@ let package = Package(
         .testTarget(
             name: "KernelTests",
             dependencies: [
-                "CLab", "ControlAPI", "Daemon", "Doctor", "Lab", "LabTesting", "LinuxSystem",
-                "Mitigation", "Recording", "Settings", "TrafficControl",
+                "CLab", "ControlAPI", "Daemon", "Doctor", "Evidence", "Lab", "LabTesting",
+                "LinuxSystem", "Mitigation", "Recording", "Settings", "TrafficControl",
             ],
             swiftSettings: strict),
     ],

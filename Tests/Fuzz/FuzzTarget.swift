@@ -22,7 +22,7 @@ package struct FuzzTarget: Sendable {
 
     /// Every target.
     package static let all: [FuzzTarget] = [
-        netlink, configuration, guards, control, names, journal, recording, rates,
+        netlink, configuration, guards, control, names, journal, recording, rates, evidence,
     ]
 }
 
