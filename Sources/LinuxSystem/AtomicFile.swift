@@ -28,15 +28,18 @@ public struct AtomicFile: Sendable {
     }
 
     /// Replaces its content. `isDurable`: it also survives a loss of power, once this returns (fsync(2)
-    /// of the file and its folder, which waits for the disk).
+    /// of the file and its folder, which waits for the disk). `mode`: its permissions, whatever the umask.
     ///
-    /// - Throws: errno of open(2), write(2), fsync(2) or rename(2).
-    public func replace(_ content: [UInt8], isDurable: Bool) throws(Errno) {
+    /// - Throws: errno of open(2), fchmod(2), write(2), fsync(2) or rename(2).
+    public func replace(
+        _ content: [UInt8], isDurable: Bool, mode: UInt32 = 0o600
+    ) throws(Errno) {
         let temporary = path + ".new"
         // What a crash, or somebody else, left there.
         _ = unsafe unlink(temporary)
         do throws(Errno) {
             let file = try Self.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW)
+            guard fchmod(file.number, mode) == 0 else { throw Errno(rawValue: errno) }
             try Self.write(content, to: file.number)
             if isDurable { try Self.synchronize(file.number) }
             guard unsafe rename(temporary, path) == 0 else { throw Errno(rawValue: errno) }

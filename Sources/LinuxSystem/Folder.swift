@@ -12,6 +12,9 @@ public struct FolderEntry: Hashable, Sendable {
     public private(set) var size: Int64
     private var changedAt: [Int64]
 
+    /// When it was last written to, in seconds since 1970.
+    public var writtenAt: Double { Double(changedAt[0]) + Double(changedAt[1]) / 1e9 }
+
     /// The regular files of a folder whose names end in `suffix` and do not begin with a dot, links
     /// followed, by name: opendir(3), fstatat(2).
     ///

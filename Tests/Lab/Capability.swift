@@ -5,6 +5,8 @@ internal import CLab
 
 /// A capability (capabilities(7)), by its number.
 public enum Capability: UInt64, Hashable, Sendable, CaseIterable {
+    /// CAP_NET_RAW: packet sockets.
+    case rawNetwork = 13
     /// CAP_SYS_ADMIN: opens what bpf(2) made by its id, among much else.
     case systemAdministration = 21
     /// CAP_PERFMON: the verifier of bpf(2) trusts pointers.
