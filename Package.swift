@@ -214,6 +214,7 @@ let package = Package(
             dependencies: [
                 "CLab", "ControlAPI", "Daemon", "Doctor", "Evidence", "Lab", "LabTesting",
                 "LinuxSystem", "Mitigation", "Recording", "Settings", "TrafficControl",
+                .product(name: "SystemPackage", package: "swift-system"),
             ],
             swiftSettings: strict),
     ],

@@ -30,6 +30,8 @@ package struct Configuration: Hashable, Sendable {
     package var turn = TurnSettings()
     /// What is written down for a replay.
     package var recording = RecordingSettings()
+    /// The packet samples of trips.
+    package var evidence = EvidenceSettings()
 
     /// The built-in default: what an empty file means.
     package init() {
@@ -161,6 +163,19 @@ package struct RecordingSettings: Hashable, Sendable {
     package var interval: Duration = .seconds(10)
     /// The most bytes of all files together: the oldest go first.
     package var quota: UInt64 = 256_000_000
+
+    /// The defaults.
+    package init() {}
+}
+
+/// The packet samples that are taken when a port trips.
+package struct EvidenceSettings: Hashable, Sendable {
+    /// Whether any are.
+    package var isEnabled = true
+    /// Where they are kept: a folder in the journal's.
+    package var directory = JournalSettings().directory + "/evidence"
+    /// The most bytes of all files together: the oldest go first.
+    package var quota: UInt64 = 64_000_000
 
     /// The defaults.
     package init() {}

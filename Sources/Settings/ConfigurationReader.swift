@@ -247,6 +247,7 @@ struct ConfigurationReader {
                 cure: "write a folder in memory for runtime, and one on disk for directory")
         }
         readRecording(&configuration)
+        readEvidence(&configuration)
         let control = root.table("control")
         if let (path, position) = control.text("socket") {
             if !path.hasPrefix("/") || path.hasSuffix("/") || path.utf8.contains(0) {
@@ -276,6 +277,14 @@ struct ConfigurationReader {
             in: .seconds(1) ... .seconds(3_600))
         recording.size(
             "quota", into: &configuration.recording.quota, in: 1_000_000...10_000_000_000_000)
+    }
+
+    private func readEvidence(_ configuration: inout Configuration) {
+        let evidence = root.table("evidence")
+        configuration.evidence.directory = configuration.journal.directory + "/evidence"
+        evidence.boolean("enabled", into: &configuration.evidence.isEnabled)
+        evidence.size(
+            "quota", into: &configuration.evidence.quota, in: 1_000_000...10_000_000_000_000)
     }
 
     func folder(_ table: TableReader, _ key: String, into value: inout String) {

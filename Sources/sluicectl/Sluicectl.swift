@@ -17,8 +17,7 @@ struct Sluicectl: AsyncParsableCommand {
         version: Product.version,
         subcommands: [
             StatusCommand.self, TopCommand.self, ExplainCommand.self, EventsCommand.self,
-            IncidentCommand.self,
-            ClassesCommand.self,
+            IncidentCommand.self, EvidenceCommand.self, ClassesCommand.self,
             GuardsCommand.self, MetricsCommand.self, ReleaseCommand.self, HoldCommand.self,
             ExemptCommand.self, DisableCommand.self, EnableCommand.self, EscalateCommand.self,
             ObserveCommand.self, ArmCommand.self, ReloadCommand.self, ExportCommand.self,

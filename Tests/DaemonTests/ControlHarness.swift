@@ -1,6 +1,7 @@
 // A control server on a socket of its own, with a turn that answers as a test wants.
 
 import ControlAPI
+import Evidence
 import Glibc
 import LinuxSystem
 import Mitigation
@@ -107,6 +108,11 @@ final class ControlHarness: Sendable {
         case .port("vm-1-ff"): .port(ControlHarness.port)
         case .port, .explain: .problem(404, Problem(error: "there is no port of this name"))
         case .metrics: .metrics(ControlHarness.status, SelfHealth())
+        case .evidence(.list):
+            .evidenceList(EvidenceList(evidence: [EvidenceItem(ControlHarness.evidence)]))
+        case .evidence(.report(7)): .evidence(ControlHarness.evidence)
+        case .evidence(.packets(7)): .packets([0x4d, 0x3c, 0, 0xff, 0x0d, 0x0a])
+        case .evidence: .problem(404, Problem(error: "there is no sample of this incident"))
         case .release(let request, _):
             .release(ReleaseReply(released: [request.port ?? "all"], failed: [:]))
         case .export(let name):
@@ -152,6 +158,17 @@ final class ControlHarness: Sendable {
             number: 42, at: 2.5, severity: "notice",
             line: "event=path seq=2 incident=1 port=vm-1-ff ifindex=7 path=vm-1-ff mode=enforce"),
     ]
+
+    static var evidence: EvidenceReport {
+        EvidenceReport(
+            incident: 7, port: "vm-1-ff", direction: "from", mode: "enforce", takenAt: 1.5,
+            unseen: 2, cutShort: "the interface is gone",
+            summary: SampleSummary(
+                [
+                    SampledPacket(
+                        nanoseconds: 1, length: 64, bytes: [UInt8](repeating: 0x11, count: 64))
+                ], sources: .machine(interface: nil)))
+    }
 
     static var port: PortStatus {
         PortStatus(

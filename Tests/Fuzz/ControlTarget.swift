@@ -18,6 +18,7 @@ extension FuzzTarget {
                 "GET /v1/ports/vm-1-%66f HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
                 "POST /v1/release HTTP/1.1\r\nContent-Length: 13\r\n\r\n{\"all\": true}",
                 "GET /v1/ports/vm-1-1/export HTTP/1.1\r\n\r\n",
+                "GET /v1/evidence/7.pcap HTTP/1.1\r\n\r\nGET /v1/evidence HTTP/1.1\r\n\r\n",
                 "POST /v1/import HTTP/1.1\r\nContent-Length: 81\r\n\r\n"
                     + #"{"version":1,"name":"vm-1-1","address":[],"exported_at":0,"memory":{"strikes":0}}"#,
                 "POST /v1/release HTTP/1.1\r\nContent-Length: 16\r\n\r\n{\"port\":\"vm-1-1\"}",
@@ -131,6 +132,7 @@ private final class EmbeddedClient {
             try promise(access == .act, "a reader exports")
             try promise(!name.isEmpty, "a port without a name")
         case .importPort: try promise(access == .act, "a reader imports")
+        case .evidence(.packets): try promise(access == .act, "a reader has packets")
         case .order(_, let order, let actor), .takeBackOrder(let order, let actor),
             .escalate(let order, let actor):
             try promise(access == .act && actor.user == 7, "a reader orders")
@@ -141,13 +143,13 @@ private final class EmbeddedClient {
             try promise(access == .act, "a reader orders")
             try promise(!classes.isEmpty && (reason?.utf8.count ?? 0) <= 200, "for nobody")
         case .reload: try promise(access == .act, "a reader reloads")
-        case .status, .metrics, .health: break
+        case .status, .metrics, .health, .evidence: break
         }
     }
 
     private static func answer(to request: ControlRequest) -> ControlReply {
         switch request {
-        case .status, .port, .export, .explain, .metrics:
+        case .status, .port, .export, .explain, .metrics, .evidence(.report), .evidence(.packets):
             .problem(404, Problem(error: "there is no such port"))
         case .release(let release, _):
             .release(ReleaseReply(released: [release.port ?? "all"], failed: [:]))
@@ -157,6 +159,7 @@ private final class EmbeddedClient {
             .ordered(OrderReply(port: order.port, rung: "normal", order: nil))
         case .mode: .modes(ModeReply(classes: []))
         case .reload: .reloaded(ReloadReply(file: "/etc/x", note: nil))
+        case .evidence(.list): .evidenceList(EvidenceList(evidence: []))
         case .health: .healthy
         }
     }

@@ -47,8 +47,12 @@ import Testing
             #expect(metrics.hasSuffix("# EOF\n"))
 
             let api = try OpenAPI()
+            try stage.daemon.line(with: "event=evidence ", within: .seconds(10))
             for operation in api.operations where operation.hasPrefix("GET ") {
-                guard operation != "GET /v1/metrics" else { continue }
+                // Text, and packets.
+                guard !operation.hasSuffix("/metrics"), !operation.hasSuffix(".pcap") else {
+                    continue
+                }
                 let path = String(operation.dropFirst(4)).replacing("{name}", with: rogue.name)
                     .replacing("{number}", with: "\(incident)")
                 let answer = try stage.daemon.request("GET", path)

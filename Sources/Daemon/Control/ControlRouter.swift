@@ -40,8 +40,10 @@ struct ControlRouter {
 
     fileprivate static let paths =
         "GET /v1/status, /v1/ports/NAME, /v1/ports/NAME/explain, /v1/ports/NAME/export, /v1/events, "
-        + "/v1/incidents, /v1/incidents/NUMBER, /v1/metrics, /v1/version or /v1/health, or POST /v1/release, /v1/hold, /v1/exempt, "
-        + "/v1/disable, /v1/enable, /v1/escalate, /v1/mode, /v1/reload or /v1/import"
+        + "/v1/incidents, /v1/incidents/NUMBER, /v1/evidence, /v1/evidence/NUMBER, "
+        + "/v1/evidence/NUMBER.pcap, /v1/metrics, /v1/version or /v1/health, or POST /v1/release, "
+        + "/v1/hold, /v1/exempt, /v1/disable, /v1/enable, /v1/escalate, /v1/mode, /v1/reload or "
+        + "/v1/import"
 
     /// What this request means.
     func route(method: HTTPMethod, uri: String, body: [UInt8]) -> ControlRoute {
@@ -70,6 +72,10 @@ struct ControlRouter {
             return get(method, .ask(.health))
         case ["v1", "version"]:
             return get(method, .version(VersionReply(version: version)))
+        case ["v1", "evidence"]:
+            return get(method, .ask(.evidence(.list)))
+        case let parts where parts.count == 3 && parts.starts(with: ["v1", "evidence"]):
+            return evidence(method, parts[2])
         case let parts where parts.count == 2 && parts[0] == "v1":
             return act(parts[1], method, body) ?? .nowhere
         case let parts where (3...4).contains(parts.count) && parts.starts(with: ["v1", "ports"]):
@@ -89,6 +95,17 @@ struct ControlRouter {
             return get(method, .ask(.export(name)))
         default: return .nowhere
         }
+    }
+
+    /// `NUMBER`, or `NUMBER.pcap`: tenants' packets, for those who may act.
+    private func evidence(_ method: HTTPMethod, _ name: Substring) -> ControlRoute {
+        let suffix = EvidenceStore.packetSuffix
+        let isPackets = name.hasSuffix(suffix)
+        let digits = isPackets ? name.dropLast(suffix.count) : name
+        guard let incident = UInt32(digits), "\(incident)" == digits else { return .nowhere }
+        guard isPackets else { return get(method, .ask(.evidence(.report(incident)))) }
+        guard access >= .act else { return .refuse(403, Self.mayNot("read packets")) }
+        return get(method, .ask(.evidence(.packets(incident))))
     }
 
     /// `after=N&limit=N&follow=true`, any or none.
@@ -153,7 +170,7 @@ struct ControlRouter {
 struct ControlAnswer: Hashable {
     /// The HTTP status.
     var status: Int
-    /// JSON with a newline at its end, but for metrics.
+    /// JSON with a newline at its end, but for metrics and packets.
     var body: [UInt8]
     /// The media type.
     var type = "application/json"
@@ -211,6 +228,9 @@ struct ControlAnswer: Hashable {
             type = OpenMetrics.mediaType
         case .release(let release): self.init(200, encoding: release)
         case .export(let document): self.init(document)
+        case .evidenceList(let list): self.init(200, encoding: list)
+        case .evidence(let report): self.init(200, encoding: report)
+        case .packets(let bytes): self.init(packets: bytes)
         case .imported(let reply): self.init(200, encoding: reply)
         case .ordered(let reply): self.init(200, encoding: reply)
         case .modes(let reply): self.init(200, encoding: reply)
@@ -242,6 +262,12 @@ struct ControlAnswer: Hashable {
             whole += data
         }
         body = whole + rest
+    }
+
+    private init(packets: [UInt8]) {
+        status = 200
+        body = packets
+        type = "application/vnd.tcpdump.pcap"
     }
 
     /// As the journal writes it.

@@ -20,6 +20,8 @@ package enum ControlRequest: Hashable, Sendable {
     case release(ReleaseRequest, by: ControlActor)
     /// What is remembered of a port, for another host: `GET /v1/ports/NAME/export`.
     case export(String)
+    /// The packet samples of trips: `GET /v1/evidence`, `/v1/evidence/NUMBER` and `NUMBER.pcap`.
+    case evidence(EvidenceRequest)
     /// What another host remembers of a port: `POST /v1/import`.
     case importPort(PortDocument, by: ControlActor)
     /// What an operator says of a port: `POST /v1/hold`, `/v1/exempt` or `/v1/disable`.
@@ -64,6 +66,12 @@ package enum ControlReply: Hashable, Sendable {
     case release(ReleaseReply)
     /// To `export`.
     case export(PortDocument)
+    /// To `evidence`: which samples there are.
+    case evidenceList(EvidenceList)
+    /// To `evidence`: what one holds.
+    case evidence(EvidenceReport)
+    /// To `evidence`: a sample's packets, as pcap.
+    case packets([UInt8])
     /// To `importPort`.
     case imported(ImportReply)
     /// To `order`, `takeBackOrder` and `escalate`.

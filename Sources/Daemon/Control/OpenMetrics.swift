@@ -91,6 +91,13 @@ struct OpenMetrics {
         addCounters(
             "sluice_socket_refusals", "Connections and requests that the socket refused.",
             "reason", ControlRefusal.allCases.map { ($0.rawValue, health.refusals[$0] ?? 0) })
+        let evidence = health.evidence
+        addCounters(
+            "sluice_evidence_samples", "Trips, by what became of their packet samples.", "result",
+            [
+                ("kept", evidence.kept), ("unkept", evidence.unkept), ("failed", evidence.failed),
+                ("skipped", evidence.skipped),
+            ])
     }
 
     private mutating func addBreaker(_ status: Status, _ health: SelfHealth) {

@@ -117,6 +117,8 @@ package struct SelfHealth: Hashable, Sendable {
     package var lostLines: UInt64 = 0
     /// Requests and connections that were refused, by reason.
     package var refusals: [ControlRefusal: UInt64] = [:]
+    /// What became of the packet samples of trips.
+    package var evidence = EvidenceCounts()
 
     /// A daemon that has just started.
     package init() {}

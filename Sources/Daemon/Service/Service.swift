@@ -66,6 +66,7 @@ package struct Service: ~Copyable {
     private let server: ControlServer
     private let log: LogWriter
     private let stopper: StopRunner
+    private let evidence: EvidenceKeeper
     private let shutPorts = ShutPorts()
     private let loaded = Handover<LoadedConfiguration>()
     private let guardFiles: GuardWatcher
@@ -160,12 +161,14 @@ package struct Service: ~Copyable {
         self.options = options
         self.configuration = configuration
         self.turn = turn
-        self.sources = sources
         self.mailbox = mailbox
         self.server = server
         self.guardFiles = guardFiles
         self.log = log
         stopper = StopRunner(log: log)
+        let wakeUp = sources.wakeUp
+        evidence = EvidenceKeeper(configuration.evidence) { wakeUp.signal() }
+        self.sources = sources
         manager = ServiceManager(environment: options.environment)
         facts = ServiceFacts(
             version: options.version, pid: ProcessIdentity.current,
@@ -344,6 +347,7 @@ package struct Service: ~Copyable {
                 readConfiguration()
                 reloads.append((loads, reply))
             case .export(let name): reply(turn.export(name, now: now))
+            case .evidence(let request): evidence.answer(request, reply)
             case .importPort(let document, let actor):
                 write(AlertLine("import", of: "\(document.name)", by: actor))
                 reply(turn.importPort(document, now: now))
@@ -351,6 +355,7 @@ package struct Service: ~Copyable {
         }
         if let read = loaded.take() { adopt(read) }
         if let change = guardFiles.next() { adopt(change) }
+        for line in evidence.takeTold() ?? [] { write(line) }
         // Not at once: a thread that holds the lock and waits for this processor would wait for ever.
         // It wakes us when it is done, and the next poll looks in any case.
         hasMail = isBusy
@@ -363,6 +368,7 @@ package struct Service: ~Copyable {
         health.suppressedLines = limiter.suppressedInAll
         health.lostLines = log.lostInAll
         health.refusals = server.refusals
+        health.evidence = evidence.counts
         return health
     }
 
@@ -420,6 +426,7 @@ package struct Service: ~Copyable {
                 || new.journal != configuration.journal
                 || new.guardFolder != configuration.guardFolder
                 || new.recording != configuration.recording
+                || new.evidence != configuration.evidence
             let hasNewInterval = new.policy.pollInterval != configuration.policy.pollInterval
             configuration = new
             var guards = new.guards
@@ -431,8 +438,8 @@ package struct Service: ~Copyable {
             if hasNewInterval { startTimer() }
             let note =
                 needsRestart
-                ? "[control], [syslog], [journal], [recording], [guards], police.engine and tc.hook "
-                    + "wait for a restart" : nil
+                ? "[control], [syslog], [journal], [recording], [evidence], [guards], police.engine "
+                    + "and tc.hook wait for a restart" : nil
             say(
                 AlertLine(
                     .notice,
@@ -477,6 +484,8 @@ package struct Service: ~Copyable {
         for event in output.events {
             write(AlertLine(event))
             shutPorts.follow(event)
+            // It was acted on by now.
+            if let line = turn.evidenceTrip(event).flatMap(evidence.take) { write(line) }
         }
         for note in output.notes { write(AlertLine(note)) }
         for order in output.stops {
