@@ -25,7 +25,7 @@ struct ConfigCommand: ParsableCommand {
     @Option(name: [.long], help: "The configuration file.", completion: .file())
     var config = Settings.Configuration.defaultPath
 
-    @Flag(help: "Only what the file or an operator says.")
+    @Flag(help: "Only what is not as built in, by the file or an operator.")
     var changed = false
 
     @Flag(help: "Say nothing but what is wrong.")
@@ -61,7 +61,11 @@ struct ConfigCommand: ParsableCommand {
             }
             said(of: port, in: &rows)
         }
-        rows = rows.filter { !changed || $0.by != ConfigRow.builtIn }
+        if changed {
+            let builtIn = try? ExplainedConfiguration(parsing: [], file: "built in").values
+            let usual = Set((builtIn ?? []).map { ConfigRow($0, file: config).keyAndValue })
+            rows.removeAll { usual.contains($0.keyAndValue) }
+        }
         if json {
             Terminal.printJSON(rows)
         } else {
@@ -111,6 +115,8 @@ struct ConfigRow: Encodable, Hashable {
     var value: String
     /// Who says so.
     var by: String
+
+    fileprivate var keyAndValue: String { "\(key) = \(value)" }
 
     static func `operator`(_ user: UInt32?, _ reason: String?) -> String {
         "operator" + (user.map { ", uid \($0)" } ?? "") + (reason.map { ": \($0)" } ?? "")

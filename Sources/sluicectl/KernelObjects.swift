@@ -30,10 +30,11 @@ enum KernelObjects {
     /// - Returns: listings that are not empty; nil where tc cannot be run.
     static func listings(port: String, index: Int32) async -> [KernelListing]? {
         var listings: [KernelListing] = []
-        let own = [
-            ["qdisc", "show", "dev", port], ["filter", "show", "dev", port, "ingress"],
-            ["filter", "show", "dev", port, "egress"],
-        ]
+        var own = [["qdisc", "show", "dev", port], ["filter", "show", "dev", port, "ingress"]]
+        // On an ingress qdisc, which has none, tc prints those of the ingress once more.
+        if await run(own[0])?.contains("qdisc clsact") == true {
+            own.append(["filter", "show", "dev", port, "egress"])
+        }
         let ifbs = ["ifb-f\(index)", "ifb-t\(index)"].flatMap { name in
             [["qdisc", "show", "dev", name], ["class", "show", "dev", name]]
         }

@@ -74,6 +74,9 @@ enum StatusReport {
                 "class.\($0.portClass).names \"\($0.pattern)\"",
             ]
         }
+        guard !rows.isEmpty else {
+            return ["no interface is claimed by a class: class.*.names say which names are"]
+        }
         return aligned([["PORT", "CLASS", "CLOUDSPACE", "BECAUSE OF"]] + rows)
     }
 

@@ -38,12 +38,17 @@ import Testing
             for part in [
                 "class=\"offered\"", "class=\"delivered\"", "class=\"shape\"", "class=\"mark\"",
                 "tc -s -d filter show dev \(rogue.name) ingress", "qdisc tbf 7a01:",
+                "<h2>Targets</h2>", "\(Host.outside.address4)",
             ] {
                 #expect(html.contains(part), "\(part)")
             }
             let kernel = try ask("explain", "--kernel", rogue.name)
             #expect(kernel.contains("$ tc -s -d qdisc show dev \(rogue.name)"))
             #expect(kernel.contains("qdisc tbf 7a01:"))
+
+            let mail = try ask("incident", "1", "--mail", "Example Hosting <abuse@example.net>")
+            #expect(mail.contains("Subject: Abuse report: ddos from "))
+            #expect(mail.contains("target:      \(Host.outside.address4)"))
 
             flood.stop()
             _ = try ask("release", rogue.name)

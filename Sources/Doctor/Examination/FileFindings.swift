@@ -12,6 +12,11 @@ extension HostFacts {
         if case .answers = daemon { true } else { false }
     }
 
+    /// It runs for longer than the first of what it writes takes.
+    private var isSettled: Bool {
+        if case .answers(let status, _) = daemon { status.uptimeSeconds > 60 } else { false }
+    }
+
     private var socketFinding: Finding {
         switch socket {
         case .hidden(let why):
@@ -98,9 +103,9 @@ extension HostFacts {
                 .note, .files, "recording", "\(settings.directory): \(why)", cure: Self.asRoot)
         case .seen(nil):
             return Finding(
-                isAnswering ? .warning : .note, .files, "recording",
+                isSettled ? .warning : .note, .files, "recording",
                 "\(settings.directory) is not there",
-                cure: isAnswering
+                cure: isSettled
                     ? "see sluicectl events, and that the daemon may write there" : nil)
         case .seen(let folder?):
             let age = folder.ageSeconds.map { ", written \(Self.time($0)) ago" } ?? ", no file yet"
