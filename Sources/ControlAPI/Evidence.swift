@@ -98,6 +98,8 @@ public struct SampleSummary: Codable, Hashable, Sendable {
     public var destinations: SampleTally
     /// TCP, UDP and SCTP ports.
     public var destinationPorts: SampleTally
+    /// The same of where they come from.
+    public var sourcePorts: SampleTally
     /// Where from: IP addresses, and of ARP the sender's.
     public var sources: SampleTally
     /// Ethernet addresses of the senders.
@@ -113,6 +115,7 @@ public struct SampleSummary: Codable, Hashable, Sendable {
         case packets, bytes, line, protocols, destinations, sources, vlans, sizes, forged
         case spanSeconds = "span_seconds"
         case destinationPorts = "destination_ports"
+        case sourcePorts = "source_ports"
         case sourceMACs = "source_macs"
     }
 
@@ -126,6 +129,7 @@ public struct SampleSummary: Codable, Hashable, Sendable {
         protocols = nothing
         destinations = nothing
         destinationPorts = nothing
+        sourcePorts = nothing
         sources = nothing
         sourceMACs = nothing
         vlans = nothing

@@ -23,6 +23,7 @@ struct FrameHeaders: Hashable, Sendable {
     var destination: FrameAddress?
     /// Of TCP, UDP and SCTP.
     var destinationPort: UInt16?
+    var sourcePort: UInt16?
 
     /// As many tags, and as many IPv6 extensions, are looked behind.
     private static let mostSteps = 8
@@ -113,10 +114,10 @@ struct FrameHeaders: Hashable, Sendable {
 
     private mutating func readTransport(_ number: UInt64, _ reader: inout Reader) {
         kind = Self.name(of: number)
-        guard [6, 17, 132].contains(number), reader.skip(2), let port = reader.take(2) else {
-            return
-        }
-        destinationPort = UInt16(port)
+        guard [6, 17, 132].contains(number), let from = reader.take(2), let to = reader.take(2)
+        else { return }
+        sourcePort = UInt16(from)
+        destinationPort = UInt16(to)
         // SYN without ACK, RST, FIN: what a flood of openings is made of.
         guard number == 6, reader.skip(9), let flags = reader.take(1), flags & 0x17 == 0x02 else {
             return

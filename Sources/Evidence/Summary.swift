@@ -55,6 +55,7 @@ extension SampleSummary {
         protocols = Self.tally(headers.map(\.kind), of: count)
         destinations = Self.tally(headers.compactMap(\.destination), of: count)
         destinationPorts = Self.tally(headers.compactMap(\.destinationPort), of: count)
+        sourcePorts = Self.tally(headers.compactMap(\.sourcePort), of: count)
         self.sources = Self.tally(headers.compactMap(\.source), of: count)
         sourceMACs = Self.tally(headers.map(\.sourceMAC), of: count)
         vlans = Self.tally(

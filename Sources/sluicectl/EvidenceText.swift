@@ -47,7 +47,8 @@ enum EvidenceText {
         let tallies = [
             ("protocols", summary.protocols), ("to", summary.destinations),
             ("to port", summary.destinationPorts), ("from", summary.sources),
-            ("from MAC", summary.sourceMACs), ("VLAN", summary.vlans),
+            ("from port", summary.sourcePorts), ("from MAC", summary.sourceMACs),
+            ("VLAN", summary.vlans),
         ]
         rows += tallies.compactMap { label, tally in text(tally).map { (label, $0) } }
         if let sizes = summary.sizes {

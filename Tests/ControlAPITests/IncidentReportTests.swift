@@ -52,6 +52,7 @@ import Testing
         summary.line = "92% UDP to 198.51.100.7:53, 64 B, 1 source"
         summary.protocols = tally(("UDP", 250), ("ARP", 6))
         summary.destinations = tally(("198.51.100.7", 236), ("198.51.100.8", 20))
+        summary.sourcePorts = tally(("40000", 250))
         summary.destinationPorts = tally(("53", 236), ("<script>", 14))
         summary.sources = tally(("192.0.2.9", 256))
         summary.forged = SampleForgery(packets: 13, share: 0.05, rule: .guards, own: nil)
@@ -204,7 +205,7 @@ import Testing
             #""xarf_version" : "4.2.0""#, #""category" : "connection""#, #""type" : "ddos""#,
             #""source_identifier" : "192.0.2.9""#, #""protocol" : "udp""#,
             #""first_seen" : "1970-01-01T00:16:40.000Z""#, #""peak_pps" : 30000"#,
-            #""destination_port" : 53"#, #""duration_seconds" : 180"#,
+            #""source_port" : 40000"#, #""destination_port" : 53"#, #""duration_seconds" : 180"#,
             #""mitigation_applied" : true"#,
             #""report_id" : "458017ee-b2ab-4944-a7c1-07add95f11fe""#, #""domain" : "example.net""#,
         ] {

@@ -44,6 +44,8 @@ import Testing
         #expect(summary.destinations.distinct == 9)
         #expect(summary.destinations.top.first?.what == "198.51.100.7")
         #expect(summary.destinationPorts.top.map(\.what) == ["53", "443"])
+        #expect(summary.sourcePorts.top.allSatisfy { Int($0.what) != nil && $0.what != "53" })
+        #expect(summary.sourcePorts.top.reduce(0) { $0 + $1.packets } == summary.packets)
         #expect(summary.sources.top.map(\.what) == ["10.0.0.1"])
         #expect(summary.sourceMACs.top.map(\.what) == ["52:54:00:00:00:01"])
         let sizes = try #require(summary.sizes)

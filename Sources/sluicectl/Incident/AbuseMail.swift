@@ -52,6 +52,7 @@ struct AbuseMail {
         var reporter: Reporter
         var sender: Reporter
         var source_identifier: String
+        var source_port: Int?
         var category = "connection"
         var type = "ddos"
         var evidence_source = "traffic_monitoring"
@@ -134,13 +135,16 @@ struct AbuseMail {
                     + "by hand, `sluicectl incident \(incident.number) --report FILE` helps")
         }
         let end = incident.endedAt ?? madeAt
-        let details = (incident.events ?? []).map { "\(EventReport.time($0.at)) \($0.line)" }
-            .joined(separator: "\n")
+        // For strangers: nothing of the host's own names and files.
+        let moves = (incident.events ?? []).filter { ExplanationReport.isMove($0) }
+        let details = moves.map { "\(EventReport.time($0.at)) \(IncidentText.sentence($0))\n" }
+            .joined()
         return Report(
             report_id: identifier, timestamp: Self.time(incident.startedAt), reporter: reporter,
             sender: reporter, source_identifier: source,
+            source_port: summary?.sourcePorts.top.first.flatMap { Self.port($0.what) },
             destination_ip: summary?.destinations.top.first?.what,
-            destination_port: summary?.destinationPorts.top.first.flatMap { Int($0.what) },
+            destination_port: summary?.destinationPorts.top.first.flatMap { Self.port($0.what) },
             protocol: known,
             attack_vector: transport.contains("syn") ? "syn_flood" : "\(known)_flood",
             peak_pps: incident.peak.flatMap { Self.whole($0.packetsPerSecond) },
@@ -181,6 +185,10 @@ struct AbuseMail {
     }
 
     // MARK: Texts
+
+    private static func port(_ text: String) -> Int? {
+        Int(text).flatMap { (1...65_535).contains($0) ? $0 : nil }
+    }
 
     private static func whole(_ value: Double) -> Int? {
         value.isFinite && value >= 1 && value < 1e15 ? Int(value.rounded()) : nil

@@ -124,7 +124,8 @@ struct IncidentReport {
         let tallies = [
             ("destinations", summary.destinations), ("destination ports", summary.destinationPorts),
             ("protocols", summary.protocols), ("sources", summary.sources),
-            ("source MACs", summary.sourceMACs), ("VLANs", summary.vlans),
+            ("source ports", summary.sourcePorts), ("source MACs", summary.sourceMACs),
+            ("VLANs", summary.vlans),
             ("lengths in bytes", summary.sizes?.common ?? SampleTally(distinct: 0, top: [])),
         ]
         let tables = tallies.filter { $0.1.distinct > 0 }.map(Self.table)
