@@ -249,9 +249,40 @@ import TrafficControl
         }
     }
 
-    /// Guards against: a sample that makes the flood dearer for the host than it is, or a turn that
-    /// pays for samples under way.
-    @Test(.needs(.ifb)) func aSampleCostsLittle() async throws {
+    /// Guards against: a sample that makes a flood dearer for the host than it is. A sample that has its
+    /// 256 packets and is not closed is the dearest; the floods with and without one take turns.
+    @Test(
+        .needs(.ifb),
+        .enabled(if: clab_thread_cpu_step_ns() < 100_000, "this kernel counts CPU time in ticks"))
+    func aFrameCostsLittleMore() async throws {
+        try await Namespace.run {
+            let host = try Host()
+            let vm = try host.start(vm: 1)
+            func flood() throws -> Double {
+                let run = try vm.flood(
+                    Flood(
+                        to: Host.outside, packetsPerSecond: 100_000, duration: .seconds(5),
+                        count: 20_000))
+                let sent = run.finish()
+                return Double(run.processorTime.inMilliseconds) * 1e6 / Double(max(sent, 1))
+            }
+            var bare: [Double] = []
+            var sampled: [Double] = []
+            for _ in 0..<9 {
+                bare.append(try flood())
+                let capture = try PacketCapture(
+                    index: vm.index, isOutgoing: false, packets: 256, snapLength: 128)
+                sampled.append(try flood())
+                #expect(capture.packets.count == 256 && capture.unseen() > 10_000)
+            }
+            let (without, with) = (bare.sorted()[4], sampled.sorted()[4])
+            report("a frame: \(without) ns of CPU, beside a full sample \(with) ns")
+            #expect(with <= without * 1.3)
+        }
+    }
+
+    /// Guards against: a turn that pays for samples under way, or for handing over.
+    @Test(.needs(.ifb)) func aSampleCostsTheTurnLittle() async throws {
         try await Namespace.run {
             let host = try Host()
             let folder = try ScratchFolder()
