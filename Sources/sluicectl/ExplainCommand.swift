@@ -3,7 +3,7 @@
 import ArgumentParser
 import ControlAPI
 
-struct ExplainCommand: AsyncParsableCommand {
+struct ExplainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "explain",
         abstract: "Why a port is where it is: rule, numbers, marks, and what comes next and when.",
@@ -24,7 +24,7 @@ struct ExplainCommand: AsyncParsableCommand {
         if json, kernel { throw ValidationError("--kernel is tc's text: --json or --kernel") }
     }
 
-    func run() async throws {
+    func run() throws {
         var port: PortStatus?
         try reporting { () throws(ControlClientError) in
             let client = connection.client
@@ -37,7 +37,7 @@ struct ExplainCommand: AsyncParsableCommand {
             port = explanation.port
         }
         guard kernel, let port else { return }
-        guard let listings = await KernelObjects.listings(port: port.name, index: port.index) else {
+        guard let listings = KernelObjects.listings(port: port.name, index: port.index) else {
             Terminal.complain("sluicectl: tc cannot be run; it is in the package iproute2")
             throw ExitCode(1)
         }

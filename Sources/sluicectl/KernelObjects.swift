@@ -2,9 +2,11 @@
 // Invariants: only what reads; a program that hangs is killed; where tc is not installed, that is said.
 
 import ControlAPI
+import Dispatch
 import FoundationEssentials
 import LinuxSystem
 import Subprocess
+import Synchronization
 import SystemPackage
 
 /// One command and what it printed.
@@ -28,7 +30,21 @@ enum KernelObjects {
     ///
     /// - Parameter index: the port's interface index.
     /// - Returns: listings that are not empty; nil where tc cannot be run.
-    static func listings(port: String, index: Int32) async -> [KernelListing]? {
+    static func listings(port: String, index: Int32) -> [KernelListing]? {
+        // The one command that needs tasks waits for them: a pool of threads for each of the others
+        // would ask for more system calls than their units allow.
+        let answer = Mutex<[KernelListing]?>(nil)
+        let done = DispatchSemaphore(value: 0)
+        Task.detached {
+            let listings = await ask(port, index)
+            answer.withLock { $0 = listings }
+            done.signal()
+        }
+        done.wait()
+        return answer.withLock { $0 }
+    }
+
+    private static func ask(_ port: String, _ index: Int32) async -> [KernelListing]? {
         var listings: [KernelListing] = []
         var own = [["qdisc", "show", "dev", port], ["filter", "show", "dev", port, "ingress"]]
         // On an ingress qdisc, which has none, tc prints those of the ingress once more.

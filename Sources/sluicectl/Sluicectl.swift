@@ -5,9 +5,9 @@ import ArgumentParser
 import ControlAPI
 
 /// What the program does.
-package func runSluicectl() async { await Sluicectl.main() }
+package func runSluicectl() { Sluicectl.main() }
 
-struct Sluicectl: AsyncParsableCommand {
+struct Sluicectl: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "sluicectl",
         abstract: "Look at the ports that sluiced watches, release them, move them to other hosts.",

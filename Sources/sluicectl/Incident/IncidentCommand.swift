@@ -6,7 +6,7 @@ import LinuxSystem
 import Recording
 import SystemPackage
 
-struct IncidentCommand: AsyncParsableCommand {
+struct IncidentCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "incident",
         abstract: "The incidents that are kept; one with its timeline, its report, its mail.",
@@ -58,7 +58,7 @@ struct IncidentCommand: AsyncParsableCommand {
         }
     }
 
-    func run() async throws {
+    func run() throws {
         let client = connection.client
         guard let number else {
             return try reporting { () throws(ControlClientError) in try list(client) }
@@ -71,7 +71,7 @@ struct IncidentCommand: AsyncParsableCommand {
         }
         guard var found else { return }
         if let report {
-            await complete(&found)
+            complete(&found)
             try write(found.html(), to: report)
         }
         if let mail {
@@ -124,7 +124,7 @@ struct IncidentCommand: AsyncParsableCommand {
     }
 
     /// The picture, and what stands in the kernel.
-    private func complete(_ report: inout IncidentReport) async {
+    private func complete(_ report: inout IncidentReport) {
         do throws(ReplayError) {
             var loads = IncidentLoads(report.incident, now: report.madeAt)
             var notes: [String] = []
@@ -144,7 +144,7 @@ struct IncidentCommand: AsyncParsableCommand {
         }
         if report.evidence == nil { report.notes.append("no sample of its packets is kept") }
         if report.isOpen, let port = report.explanation?.port {
-            let listings = await KernelObjects.listings(port: port.name, index: port.index)
+            let listings = KernelObjects.listings(port: port.name, index: port.index)
             report.listings = listings ?? []
             if listings == nil { report.notes.append("no kernel objects: tc cannot be run") }
         }
