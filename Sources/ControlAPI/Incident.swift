@@ -48,6 +48,7 @@ public struct Incident: Codable, Hashable, Sendable {
     /// All incidents that these lines tell of, the oldest first, each with its lines.
     public static func all(in lines: [ToldLine]) -> [Incident] {
         var open: [UInt32: Draft] = [:]
+        var former: [Incident] = []
         for line in lines {
             let fields = Fields(line)
             guard let number = fields["incident"].flatMap({ UInt32($0) }), number > 0 else {
@@ -59,9 +60,13 @@ public struct Incident: Codable, Hashable, Sendable {
                 }
                 continue
             }
+            if let draft = open[number], draft.isOfAnotherCount(line, fields) {
+                former.append(draft.incident)
+                open[number] = nil
+            }
             open[number, default: Draft(number, line, fields)].take(line, fields)
         }
-        return open.values.map(\.incident).sorted {
+        return (former + open.values.map(\.incident)).sorted {
             ($0.startedAt, $0.number) < ($1.startedAt, $1.number)
         }
     }
@@ -97,7 +102,7 @@ public struct Incident: Codable, Hashable, Sendable {
         private var rungs: [String: Int] = [:]
         private var alarms: Set<String> = []
         /// Events that a former daemon may have told before it ended are told again.
-        private var sequences: Set<String> = []
+        private var sequences: [String: String] = [:]
 
         init(_ number: UInt32, _ line: ToldLine, _ fields: Fields) {
             incident = Incident(
@@ -111,9 +116,19 @@ public struct Incident: Codable, Hashable, Sendable {
             incident.against = fields.load("against_")
         }
 
+        /// Without its journal a daemon counts incidents and events anew: another event has the number
+        /// of one of these.
+        func isOfAnotherCount(_ line: ToldLine, _ fields: Fields) -> Bool {
+            fields["seq"].flatMap { sequences[$0] }.map { $0 != line.line } ?? false
+        }
+
         mutating func take(_ line: ToldLine, _ fields: Fields) {
-            if let sequence = fields["seq"], !sequences.insert(sequence).inserted { return }
+            if let sequence = fields["seq"] {
+                guard sequences.updateValue(line.line, forKey: sequence) == nil else { return }
+            }
             incident.events?.append(line)
+            // Armed in its midst, it was carried out.
+            if fields["mode"] == "enforce" { incident.mode = "enforce" }
             if let load = fields.load("") {
                 let former = incident.peak ?? load
                 incident.peak = Load(

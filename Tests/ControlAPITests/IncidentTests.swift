@@ -68,6 +68,22 @@ import Testing
         #expect(over.endedAt == 106 && over.rung == "normal" && over.highest == "police")
     }
 
+    /// Guards against: an incident that was armed in its midst and told as observed, and two of one
+    /// number, of a daemon that lost its journal, told as one.
+    @Test func armedAndCountedAnew() {
+        let would = Self.move(1, 1, "vm-1", "normal", "police").replacing(
+            "=enforce", with: "=observe")
+        let all = Incident.all(
+            in: Self.lines([
+                would.replacing("=move", with: "=would-move"),
+                Self.move(2, 1, "vm-1", "normal", "police"),
+                Self.move(1, 1, "vm-7", "normal", "police"),
+                Self.move(2, 1, "vm-7", "police", "normal", rule: "calm"),
+            ]))
+        #expect(all.map(\.port) == ["vm-1", "vm-7"] && all.map(\.mode) == ["enforce", "enforce"])
+        #expect(all.map { $0.events?.count } == [2, 2] && all[1].endedAt == 103)
+    }
+
     /// Guards against: a beginning that is taken from a line in the midst of an incident, lines that are
     /// none of an incident, and strange ones that trap.
     @Test func whatIsMissing() {

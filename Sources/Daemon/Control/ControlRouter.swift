@@ -197,7 +197,7 @@ struct ControlAnswer: Hashable {
             self.init(200, encoding: IncidentsReply(incidents: all.map(\.withoutEvents)))
             return
         }
-        guard let incident = all.first(where: { $0.number == number }) else {
+        guard let incident = all.last(where: { $0.number == number }) else {
             let problem = Problem(
                 error: "nothing of an incident \(number) is kept",
                 cure: "sluicectl incident lists those that are; syslog has the older ones")
