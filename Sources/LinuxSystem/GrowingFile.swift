@@ -6,6 +6,8 @@ public import SystemPackage
 
 /// A file that pieces are added to.
 public struct GrowingFile: ~Copyable, Sendable {
+    /// Where it was made.
+    public let path: String
     private let owned: OwnedDescriptor
     private var length = 0
 
@@ -17,6 +19,7 @@ public struct GrowingFile: ~Copyable, Sendable {
             path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
         guard number >= 0 else { throw Errno(rawValue: errno) }
         owned = try OwnedDescriptor(number)
+        self.path = path
     }
 
     /// A new file in a folder, named by this moment (`WallClock.stamp`), or by the next free

@@ -2,7 +2,10 @@
 import ControlAPI
 import Lab
 import LabTesting
+import LinuxSystem
 import Testing
+
+@testable import Daemon
 
 @Suite(.serialized) struct JournalDiskTests {
     /// Guards against: a full disk that holds up a limit, is told at each write, or goes unnoticed
@@ -47,6 +50,32 @@ import Testing
             try successor.line(with: "event=adopted ports=1 police=1", within: .seconds(5))
             #expect(!successor.lines.contains { $0.contains("unremembered") })
             _ = try successor.stop()
+        }
+    }
+    /// Guards against: a full disk that costs what was told before, by files without a line that take
+    /// the place of one that has some; and lines that are lost though there is room again.
+    @Test func whatWasToldOutlivesAFullDisk() async throws {
+        try await Namespace.run {
+            let folder = try ScratchFolder()
+            try Tool.run("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder.path)
+            defer { _ = try? Tool.run("umount", folder.path) }
+            let path = folder.file("events")
+            let history = EventHistory(startedAt: 7)
+            let archive = EventArchive(folder: path, history: history) { _ in }
+            func tell(_ numbers: ClosedRange<Int>) {
+                for number in numbers {
+                    history.add(AlertLine(.notice, [("event", "a"), ("n", "\(number)")]), at: 7)
+                    archive.flush()
+                }
+            }
+            tell(1...100)
+            _ = try Tool.status("dd", ["if=/dev/zero", "of=\(folder.file("filler"))", "bs=4k"])
+            tell(101...500)
+            #expect(try FolderEntry.list(path, suffix: ".log", most: 100).count == 1)
+            try Tool.run("rm", folder.file("filler"))
+            tell(501...501)
+            let read = EventArchive.read(folder: path, now: 9).reply(to: EventsRequest())
+            #expect(read.events.map(\.number) == Array(1...501))
         }
     }
 }

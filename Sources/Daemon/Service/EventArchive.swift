@@ -21,6 +21,7 @@ package final class EventArchive: Sendable {
     private struct Written: ~Copyable {
         var file: GrowingFile?
         var bytes = 0
+        var hasLines = false
         /// The number of the last line that is in a file.
         var last: UInt64 = 0
         var problem: String?
@@ -108,6 +109,10 @@ package final class EventArchive: Sendable {
                 written.problem = nil
                 tell(AlertLine(.notice, [("event", "events-kept")]))
             } catch {
+                // One without a line would stand in the place of one that has some.
+                if let path = written.file?.path, !written.hasLines {
+                    try? AtomicFile(path: path).remove()
+                }
                 written.file = nil
                 let problem = "\(folder): \(error)"
                 guard written.problem != problem else { return }
@@ -128,6 +133,7 @@ package final class EventArchive: Sendable {
         let text = lines.map { "\($0.number) \($0.at) \($0.severity) \($0.line)\n" }.joined()
         try written.file?.add(Array(text.utf8))
         written.bytes += text.utf8.count
+        written.hasLines = true
         written.last = lines.last?.number ?? written.last
         // Not before the new one holds what the oldest may have held alone.
         if isNew { try removeOld() }
@@ -138,6 +144,7 @@ package final class EventArchive: Sendable {
         written.file = nil
         let file = try GrowingFile.stamped(in: folder, suffix: Self.suffix)
         written.file = consume file
+        written.hasLines = false
         let heading = "\(Self.heading)\(history.startedAt)\n"
         try written.file?.add(Array(heading.utf8))
         written.bytes = heading.utf8.count
