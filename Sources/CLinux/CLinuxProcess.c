@@ -17,6 +17,9 @@
 #include <unistd.h>
 
 int sluice_schedule_fifo(int priority) {
+    // A service manager may have done it, and left no right to do it again.
+    int policy = sched_getscheduler(0);
+    if (policy >= 0 && (policy & ~SCHED_RESET_ON_FORK) == SCHED_FIFO) return 0;
     struct sched_param parameters = {.sched_priority = priority};
     return sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &parameters) < 0 ? -errno : 0;
 }

@@ -14,7 +14,8 @@ public enum MonotonicClock {
 /// How the calling thread and its memory are treated.
 public enum Scheduling {
     /// The calling thread at SCHED_FIFO `priority`; threads and children made later do not inherit
-    /// it (sched_setscheduler(2) with SCHED_RESET_ON_FORK). Needs CAP_SYS_NICE.
+    /// it (sched_setscheduler(2) with SCHED_RESET_ON_FORK). Needs CAP_SYS_NICE, where it is not at
+    /// SCHED_FIFO already (systemd's CPUSchedulingPolicy=).
     public static func becomeRealTime(priority: Int32) throws(Errno) {
         _ = try checked(sluice_schedule_fifo(priority))
     }

@@ -57,7 +57,6 @@ private struct LoadedConfiguration: Sendable {
 
 /// The daemon.
 package struct Service: ~Copyable {
-
     private let options: ServiceOptions
     private var configuration: Configuration
     private var turn: Turn<KernelHost, KernelTrafficControl, FileJournal>

@@ -52,8 +52,8 @@ extension HostFacts {
         return Finding(
             isLate ? .warning : .ok, .daemon, "polls", fact,
             cure: isLate
-                ? "let it run in real time (CAP_SYS_NICE, LimitRTPRIO=1, as the unit has them); see who "
-                    + "keeps the kernel's RTNL"
+                ? "let it run in real time (CPUSchedulingPolicy=fifo, as the unit has it); see who keeps "
+                    + "the kernel's RTNL"
                 : nil)
     }
 
