@@ -15,6 +15,9 @@ struct ReleaseCommand: ParsableCommand {
     @Flag(help: "Every port, and whatever else of the daemon's is in the kernel.")
     var all = false
 
+    @Flag(help: "The daemon's answer as it came: a line of JSON for each port named.")
+    var json = false
+
     @OptionGroup var connection: ConnectionOptions
 
     func validate() throws {
@@ -30,14 +33,14 @@ struct ReleaseCommand: ParsableCommand {
             for request in requests {
                 let body = try client.post("/v1/release", request)
                 let reply = try client.decode(ReleaseReply.self, from: body)
-                if !report(reply) { failed = true }
+                if json { Terminal.write(body) } else { report(reply) }
+                if !reply.failed.isEmpty { failed = true }
             }
         }
         if failed { throw ExitCode(1) }
     }
 
-    /// Returns whether nothing failed.
-    private func report(_ reply: ReleaseReply) -> Bool {
+    private func report(_ reply: ReleaseReply) {
         for port in reply.released { Terminal.print(["released \(port)"]) }
         for (port, reason) in reply.failed.sorted(by: { $0.key < $1.key }) {
             Terminal.complain("sluicectl: \(port) is not released: \(reason)")
@@ -45,6 +48,5 @@ struct ReleaseCommand: ParsableCommand {
         if reply.released.isEmpty, reply.failed.isEmpty {
             Terminal.print(["nothing was held"])
         }
-        return reply.failed.isEmpty
     }
 }

@@ -16,7 +16,8 @@ struct Sluicectl: ParsableCommand {
             """,
         version: Product.version,
         subcommands: [
-            StatusCommand.self, TopCommand.self, ExplainCommand.self, EventsCommand.self,
+            StatusCommand.self, PortsCommand.self, TopCommand.self, ExplainCommand.self,
+            EventsCommand.self,
             IncidentCommand.self, EvidenceCommand.self, ClassesCommand.self,
             GuardsCommand.self, MetricsCommand.self, ReleaseCommand.self, HoldCommand.self,
             ExemptCommand.self, DisableCommand.self, EnableCommand.self, EscalateCommand.self,

@@ -31,6 +31,9 @@ struct TopCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Not as wide as the terminal.", valueName: "number"))
     var columns: Int?
 
+    @Flag(help: "Each look as the daemon's answer: a line of JSON. Goes on until --count.")
+    var json = false
+
     @OptionGroup var connection: ConnectionOptions
 
     func validate() throws {
@@ -40,6 +43,7 @@ struct TopCommand: ParsableCommand {
     }
 
     func run() throws {
+        if json { return try printLooks() }
         let screen = TerminalDevice(.standardOutput)
         guard let size = screen.size else {
             try reporting { () throws(ControlClientError) in
@@ -55,6 +59,18 @@ struct TopCommand: ParsableCommand {
         try reporting { () throws(ControlClientError) in first = try connection.client.status() }
         guard let first else { return }
         watch(screen, size, first)
+    }
+
+    private func printLooks() throws {
+        try reporting { () throws(ControlClientError) in
+            var looks = 0
+            while true {
+                Terminal.write(try connection.client.get("/v1/status"))
+                looks += 1
+                if let count, looks >= count { return }
+                Terminal.sleep(milliseconds: UInt32(interval) * 1_000)
+            }
+        }
     }
 
     private func watch(

@@ -30,6 +30,8 @@ import Testing
             Flood(to: Host.outside, packetsPerSecond: Stage.floodRate, duration: .seconds(120)))
         try day.until("sluicectl events --port \(rogue.name)", says: "event=would-move")
         try day.run("sluicectl status", says: rogue.name)
+        try day.run("sluicectl ports --class vm", says: neighbour.name)
+        try day.run("sluicectl top --json --count 2 | tail -n 1 | jq '.ports | length'", says: "2")
         let passed = try day.passed(rogue)
         #expect(passed > Double(Stage.floodRate) / 2, "observing, and \(passed) pps pass")
         try day.run("sluicectl explain \(rogue.name)", says: "(observe: nothing is limited)")
