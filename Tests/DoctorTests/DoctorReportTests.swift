@@ -43,6 +43,9 @@ import Testing
         #expect(lines[1].hasSuffix("act_police  holds"))
         #expect(lines[2] == "kernel: no netem (unknown)")
         #expect(lines.last == "kernel 6.1: every rung holds, and the release leaves nothing")
+        report.rungs[0].firstTry = "1300 pps came through"
+        lines = DoctorReport.lines(report)
+        #expect(lines[1].hasSuffix("holds; at the first try: 1300 pps came through"))
         report.rungs.append(
             RungResult(rung: .shape, direction: .to, verdict: .refused, problem: "no tbf"))
         report.left = ["+link ifb-f3"]

@@ -31,8 +31,6 @@ package struct SelfTest: ~Copyable {
     private static let counting = Duration.milliseconds(500)
     /// Queued by their number, small frames come in batches of a delay's length: so many whole delays.
     private static let countingSmall = Duration.milliseconds(400)
-    /// A busy machine has one more chance.
-    private static let attempts = 2
 
     private let lane: Lane
     private let pair: TestPair
@@ -134,11 +132,16 @@ package struct SelfTest: ~Copyable {
             }
             return
         }
-        var results: [RungResult] = []
-        for _ in 0..<Self.attempts {
+        var results = measure(limits, directions)
+        pair.drain()
+        if !results.allSatisfy({ $0.verdict == .holds }) {
+            // A busy machine has one more chance; that it took one is said.
+            let first = results
             results = measure(limits, directions)
             pair.drain()
-            if results.allSatisfy({ $0.verdict == .holds }) { break }
+            for (place, result) in first.enumerated() where result.verdict != .holds {
+                results[place].firstTry = result.problem ?? result.verdict.rawValue
+            }
         }
         report.rungs += results
     }

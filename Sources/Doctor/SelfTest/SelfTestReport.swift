@@ -66,9 +66,12 @@ package struct RungResult: Codable, Hashable, Sendable {
     package var verdict: TestVerdict
     /// What is wrong, in a sentence.
     package var problem: String?
+    /// What was wrong with it at the first try; nil where there was one try only.
+    package var firstTry: String?
 
     enum CodingKeys: String, CodingKey {
         case rung, direction, asked, offered, measured, verdict, problem
+        case firstTry = "first_try"
         case heldBy = "held_by"
         case smallFrames = "small_frames"
         case laneSent = "lane_sent"

@@ -50,7 +50,8 @@ enum DoctorReport {
                         rung.smallFrames.map { StatusReport.packets($0.packetsPerSecond) } ?? "-",
                         rung.laneSent.map { "\(rung.lanePassed ?? 0) of \($0)" } ?? "-",
                         rung.heldBy ?? "-",
-                        rung.verdict.rawValue + (rung.problem.map { ": \($0)" } ?? ""),
+                        rung.verdict.rawValue + (rung.problem.map { ": \($0)" } ?? "")
+                            + (rung.firstTry.map { "; at the first try: \($0)" } ?? ""),
                     ]
                 })
         lines += report.kernelNotes.map { "kernel: \($0)" }
