@@ -22,14 +22,16 @@ public struct Snapshot: Hashable, Sendable, CustomStringConvertible {
         "message_age_timer", "forward_delay_timer",
         // The operational state follows the carrier a while later; IFF_UP stands in the flags.
         "state",
+        // An htb's: frames that came before its classes did, as while a root is put back.
+        "direct_packets_stat",
     ]
 
     /// Takes the picture.
     ///
     /// - Throws: `LabError` with the tool's sentence.
     public init() throws(LabError) {
-        qdiscs = try Tool.run("tc", "qdisc", "show")
-        links = Self.withoutTimers(try Tool.run("ip", "-details", "link", "show"))
+        qdiscs = Self.withoutVolatile(try Tool.run("tc", "qdisc", "show"))
+        links = Self.withoutVolatile(try Tool.run("ip", "-details", "link", "show"))
         rules = (try? Tool.run("nft", "--stateless", "list", "ruleset")) ?? ""
         filters = ""
         for name in Self.devicesWithMore(in: qdiscs) {
@@ -132,7 +134,7 @@ public struct Snapshot: Hashable, Sendable, CustomStringConvertible {
             .filter { !$0.contains("used_hw_stats") }.joined(separator: "\n")
     }
 
-    private static func withoutTimers(_ text: String) -> String {
+    private static func withoutVolatile(_ text: String) -> String {
         text.split(separator: "\n", omittingEmptySubsequences: false).map { line in
             var words = line.split(separator: " ", omittingEmptySubsequences: false)
             while let position = words.firstIndex(where: { volatile.contains(String($0)) }) {
