@@ -423,15 +423,15 @@ public struct Engine: Sendable {
     // MARK: Marks
 
     private mutating func prepareMarks() {
-        markSets = [MarkSet(Marks(), lowShare: rules.lowShare)]
+        markSets = [MarkSet(Marks(), rules)]
         for portClass in PortClass.allCases {
             let marks = policy.marks[portClass] ?? Marks()
-            markSets.append(MarkSet(marks, lowShare: rules.lowShare))
+            markSets.append(MarkSet(marks, rules))
         }
         markSetOfName = [:]
         for (name, marks) in policy.portMarks {
             markSetOfName[name] = Int32(markSets.count)
-            markSets.append(MarkSet(marks, lowShare: rules.lowShare))
+            markSets.append(MarkSet(marks, rules))
         }
     }
 

@@ -8,8 +8,8 @@
 struct LoadMeter: Sendable {
     /// Packets and bytes from the VM, packets and bytes to it.
     private(set) var counters = SIMD4<UInt64>.zero
-    /// Of the latest sample, a second; nothing where that was void.
-    private(set) var rates = SIMD4<Double>.zero
+    /// What the latest sample adds to the one before it; zero where it was void.
+    private(set) var growth = SIMD4<UInt64>.zero
     /// When the latest sample was read.
     private(set) var at: UInt64 = 0
     /// The time that the latest sample measures, in nanoseconds; zero: it was void.
@@ -57,18 +57,27 @@ struct LoadMeter: Sendable {
             overTo <<= gap
         }
         let step = now > before ? now &- before : 0
-        guard hasBaseline, step != 0, step <= rules.longestGap, !any(new .< old) else {
+        guard hasBaseline, step != 0, step <= rules.longestGap, new.isAtLeast(old) else {
             rebase()
             return false
         }
         elapsed = step
-        // Doubles neither overflow nor trap; a quotient is rounded once, so that a load exactly at
-        // the mark is at the mark.
-        let grown = new &- old
-        let loads =
-            SIMD4(Double(grown.x), Double(grown.y), Double(grown.z), Double(grown.w))
-            * 1_000_000_000 / Double(step)
-        rates = loads
+        growth = new &- old
+        // A healthy port costs a poll four comparisons.
+        if step >= rules.quickStep, growth.isBelow(marks[Int(markSet)].quick) {
+            fastFrom = 0
+            fastTo = 0
+            return false
+        }
+        let baseline = Baselines(counters: old, at: before, poll: poll)
+        return judge(baseline, gap: gap, rules: rules, marks: marks, runs: &runs[slot])
+    }
+
+    /// Holds the latest sample, which may be over the mark, against it. True: a direction is tripped.
+    private mutating func judge(
+        _ former: Baselines, gap: UInt32, rules: Rules, marks: [MarkSet], runs: inout Runs
+    ) -> Bool {
+        let loads = rates
         let high = marks[Int(markSet)].high
         let over = loads .>= high
         guard any(over) else {
@@ -78,16 +87,14 @@ struct LoadMeter: Sendable {
         }
         let fast = loads .>= high * rules.fastFactor
         if over[0] || over[1] {
-            let baseline = Baseline(packets: old.x, bytes: old.y, at: before, poll: poll)
-            runs[slot].from.extend(
-                baseline, isNew: runFromIsVoid || overFrom & rules.runMask == 0, rules: rules)
+            runs.from.extend(
+                former[.from], isNew: runFromIsVoid || overFrom & rules.runMask == 0, rules: rules)
             runFromIsVoid = false
             overFrom |= 1
         }
         if over[2] || over[3] {
-            let baseline = Baseline(packets: old.z, bytes: old.w, at: before, poll: poll)
-            runs[slot].to.extend(
-                baseline, isNew: runToIsVoid || overTo & rules.runMask == 0, rules: rules)
+            runs.to.extend(
+                former[.to], isNew: runToIsVoid || overTo & rules.runMask == 0, rules: rules)
             runToIsVoid = false
             overTo |= 1
         }
@@ -95,6 +102,15 @@ struct LoadMeter: Sendable {
         fastTo = fast[2] || fast[3] ? (gap == 1 ? fastTo : 0).next : 0
         return rule(.from, poll: poll, rules: rules) != nil
             || rule(.to, poll: poll, rules: rules) != nil
+    }
+
+    /// What the latest sample says of a second: packets and bytes from the VM, and to it; nothing where
+    /// it was void. Doubles neither overflow nor trap; a quotient is rounded once, so that a load exactly
+    /// at the mark is at the mark.
+    var rates: SIMD4<Double> {
+        guard elapsed > 0 else { return .zero }
+        return SIMD4(Double(growth.x), Double(growth.y), Double(growth.z), Double(growth.w))
+            * 1_000_000_000 / Double(elapsed)
     }
 
     /// The rule that trips `direction` in poll `poll`: only a poll that is over the mark itself.
@@ -121,13 +137,9 @@ struct LoadMeter: Sendable {
         )
     }
 
-    /// What the VM had sent before the latest sample, as that sample's rates say.
+    /// What the VM had sent before the latest sample.
     var former: Baseline {
-        let seconds = Double(elapsed) / 1_000_000_000
-        return Baseline(
-            packets: counters.x.minusSaturating(UInt64(saturating: rates.x * seconds)),
-            bytes: counters.y.minusSaturating(UInt64(saturating: rates.y * seconds)),
-            at: at.minusSaturating(elapsed), poll: poll)
+        Baselines(counters: counters &- growth, at: at.minusSaturating(elapsed), poll: poll)[.from]
     }
 
     /// Forgets which polls were over the mark.
@@ -143,12 +155,26 @@ struct LoadMeter: Sendable {
     /// Makes the latest sample a baseline that measures nothing.
     private mutating func rebase() {
         hasBaseline = true
-        rates = .zero
+        growth = .zero
         elapsed = 0
         fastFrom = 0
         fastTo = 0
         runFromIsVoid = true
         runToIsVoid = true
+    }
+}
+
+/// The counters before a sample.
+struct Baselines: Sendable {
+    var counters: SIMD4<UInt64>
+    var at: UInt64
+    var poll: UInt32
+
+    /// Those of one direction.
+    subscript(direction: Direction) -> Baseline {
+        Baseline(
+            packets: counters[direction.lane], bytes: counters[direction.lane + 1], at: at,
+            poll: poll)
     }
 }
 
@@ -186,6 +212,20 @@ struct Runs: Sendable {
 
     /// The run of one direction.
     subscript(direction: Direction) -> Run { direction == .from ? from : to }
+}
+
+extension SIMD4<UInt64> {
+    /// No lane is less than the other's. One by one: without AVX2 there is no comparison of four.
+    @inline(__always)
+    fileprivate func isAtLeast(_ other: Self) -> Bool {
+        x >= other.x && y >= other.y && z >= other.z && w >= other.w
+    }
+
+    /// Every lane is less than the other's.
+    @inline(__always)
+    fileprivate func isBelow(_ other: Self) -> Bool {
+        x < other.x && y < other.y && z < other.z && w < other.w
+    }
 }
 
 extension UInt8 {

@@ -11,6 +11,8 @@ extension Policy {
 struct Rules: Sendable {
     /// The time between two polls, 1 ms to 60 s.
     let interval: UInt64
+    /// So short a time between two samples is a poll come early: half of it.
+    var quickStep: UInt64 { interval / 2 }
     /// A longer time between two samples voids the later one.
     let longestGap: UInt64
     /// Delivered counters may be read less often than a port's own: a longer time voids them.
@@ -83,7 +85,7 @@ struct Rules: Sendable {
         victim = policy.victim
 
         pathTolerance = Self.finite(policy.pathTolerance, 0...1, or: 0.25)
-        let sum = MarkSet(Marks(from: policy.groupMark), lowShare: 1).high.lowHalf
+        let sum = MarkSet.high(of: Marks(from: policy.groupMark)).lowHalf
         groupMark = any(sum .< .infinity) ? sum : nil
     }
 
@@ -135,16 +137,27 @@ struct MarkSet: Sendable {
     let high: SIMD4<Double>
     /// Below is calm.
     let low: SIMD4<Double>
+    /// Growth in at least `Rules.quickStep` that is below is below `high`, whatever the rounding.
+    let quick: SIMD4<UInt64>
 
-    init(_ marks: Marks, lowShare: Double) {
+    init(_ marks: Marks, _ rules: Rules) {
         self.marks = marks
-        high = SIMD4(
-            Self.lane(marks.from.packets?.perSecond, unit: 1),
-            Self.lane(marks.from.bits?.bitsPerSecond, unit: 8),
-            Self.lane(marks.to.packets?.perSecond, unit: 1),
-            Self.lane(marks.to.bits?.bitsPerSecond, unit: 8))
+        high = Self.high(of: marks)
         // An infinite mark stays infinite, at a share of zero too.
-        low = high.replacing(with: high * lowShare, where: high .< .infinity)
+        low = high.replacing(with: high * rules.lowShare, where: high .< .infinity)
+        let grown = high * (Double(rules.quickStep) / 1_000_000_000 * (1 - 1e-9))
+        quick = SIMD4(
+            UInt64(saturating: grown.x), UInt64(saturating: grown.y),
+            UInt64(saturating: grown.z), UInt64(saturating: grown.w))
+    }
+
+    /// Packets and bytes a second from the VM, and to it; infinite where there is no mark.
+    static func high(of marks: Marks) -> SIMD4<Double> {
+        SIMD4(
+            lane(marks.from.packets?.perSecond, unit: 1),
+            lane(marks.from.bits?.bitsPerSecond, unit: 8),
+            lane(marks.to.packets?.perSecond, unit: 1),
+            lane(marks.to.bits?.bitsPerSecond, unit: 8))
     }
 
     /// The marks of one direction.

@@ -17,6 +17,30 @@ extension RouteSocket {
         try listQdiscs { _ in true }
     }
 
+    /// The qdisc at one place of an interface, asked for alone: what a dump of all costs does not grow
+    /// into it, and it is never silently missed. Nil where there is none, or one that the kernel does not
+    /// list (`noop`, a class's own queue).
+    ///
+    /// Everyone who listens to RTNLGRP_TC is told of it like of a new one (qdisc_get_notify), which is
+    /// why NLM_F_ECHO is needed to be answered at all: not for what is done again and again.
+    public mutating func qdisc(
+        of index: Int32, parent: Handle
+    ) throws(NetlinkError) -> QdiscRecord? {
+        var message = try Message(type: RTM_GETQDISC, flags: NLM_F_ECHO)
+        message.append(tcmsg(index: index, handle: .unspecified, parent: parent))
+        var found: QdiscRecord?
+        do {
+            try transact(message, "get qdisc at \(parent) of interface \(index)") { type, payload in
+                if Int(type) == RTM_NEWQDISC { found = QdiscRecord(payload: payload) }
+            }
+        } catch {
+            // EINVAL: there is one that is not shown (tc_qdisc_dump_ignore).
+            if error.code == ENOENT || error.code == EINVAL { return nil }
+            throw error
+        }
+        return found
+    }
+
     private mutating func listQdiscs(
         _ isWanted: (Int32) -> Bool
     ) throws(NetlinkError) -> [QdiscRecord] {

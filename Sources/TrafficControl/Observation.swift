@@ -1,9 +1,11 @@
 // Looks at a port: dumps of its qdiscs, classes, filters and ifbs, and the limits of eBPF policers.
 //
-// Invariant: a dump of qdiscs is never believed alone. It silently misses interfaces while others
-// are deleted (KERNEL: RTM_GETQDISC never sets NLM_F_DUMP_INTR), so it is held against the link's
-// own word (IFLA_QDISC) and against the filters, which are listed for one interface. Where they
-// disagree twice, what stands is unknown.
+// Invariants: what is about to be written to is asked for piece by piece, whose cost does not grow with
+// the host; a look that comes again and again goes by one dump for all ports, since the kernel tells
+// every listener of what is asked for alone. A dump of qdiscs is never believed alone. It silently misses
+// interfaces while others are deleted (KERNEL: RTM_GETQDISC never sets NLM_F_DUMP_INTR), so it is held
+// against the link's own word (IFLA_QDISC) and against the filters, which are listed for one interface.
+// Where they disagree twice, what stands is unknown.
 import LinuxSystem
 import Mitigation
 import Netlink
@@ -43,25 +45,24 @@ extension RouteSocket {
         }
         guard let link else { throw .gone }
         return try StepFailure.netlinked { () throws(NetlinkError) -> ObservedTree? in
-            let qdiscs =
-                if let qdiscs = known.qdiscs { qdiscs } else {
-                    Dictionary(grouping: try self.qdiscs(), by: \.index)
-                }
-            var tree = try tree(of: link, qdiscs, known)
+            var tree = try tree(of: link, known)
             tree?.chains = known.chains.filter { $0.hangs(on: link.name) }
-            if known.readsRoot, let queues = tree?.port, queues.foreignRoot != nil {
-                tree?.foreignRoot = try self.foreignRoot(of: link.index, queues.qdiscs)
+            if known.readsRoot, tree?.port.foreignRoot != nil {
+                let qdiscs =
+                    if let all = known.qdiscs { all[link.index] ?? [] } else {
+                        try self.qdiscs(of: link.index)
+                    }
+                tree?.foreignRoot = try self.foreignRoot(of: link.index, qdiscs)
             }
             return tree
         }
     }
 
     private mutating func tree(
-        of link: Link, _ qdiscs: [Int32: [QdiscRecord]],
-        _ known: Known
+        of link: Link, _ known: Known
     ) throws(NetlinkError) -> ObservedTree? {
         var tree = ObservedTree()
-        guard let queues = try queues(of: link, qdiscs) else { return nil }
+        guard let queues = try queues(of: link, known) else { return nil }
         tree.port = queues
         for qdisc in queues.qdiscs where qdisc.handle == .ingressQdisc {
             tree.hook = Site.Hook(rawValue: qdisc.kind)
@@ -75,7 +76,7 @@ extension RouteSocket {
             guard let ifb = try self.link(name: name), IFBRole.owner(of: ifb)?.role == role else {
                 continue
             }
-            guard let queues = try self.queues(of: ifb, qdiscs) else { return nil }
+            guard let queues = try self.queues(of: ifb, known) else { return nil }
             tree.ifbs[role] = ObservedIFB(link: ifb, queues: queues)
         }
         return tree
@@ -84,9 +85,14 @@ extension RouteSocket {
     /// A device's qdiscs; classes and filters only below a root of ours. Nil where the list lacks
     /// the root that the link has.
     private mutating func queues(
-        of link: Link, _ qdiscs: [Int32: [QdiscRecord]]
+        of link: Link, _ known: Known
     ) throws(NetlinkError) -> ObservedQueues? {
-        var queues = ObservedQueues(qdiscs: qdiscs[link.index] ?? [])
+        var queues = ObservedQueues()
+        if let all = known.qdiscs {
+            queues.qdiscs = all[link.index] ?? []
+        } else {
+            queues.qdiscs = try readQdiscs(of: link)
+        }
         // A link that is down has noop, which is not listed.
         if let kind = link.qdisc, kind != "noop" {
             guard queues.qdiscs.contains(where: { $0.parent == .root && $0.kind == kind }) else {
@@ -98,6 +104,27 @@ extension RouteSocket {
             queues.filters = try filters(of: link.index, parent: Ownership.rootHandle)
         }
         return queues
+    }
+
+    /// The qdiscs of a device that matter to us, one by one: its root, what hangs on a port's hook, and
+    /// what hangs below a root of ours.
+    private mutating func readQdiscs(of link: Link) throws(NetlinkError) -> [QdiscRecord] {
+        var found: [QdiscRecord] = []
+        if let kind = link.qdisc, kind != "noop",
+            let root = try qdisc(of: link.index, parent: .root)
+        {
+            found.append(root)
+            if root.handle == Ownership.rootHandle,
+                let child = try qdisc(
+                    of: link.index, parent: Ownership.delayParent(below: root.kind))
+            {
+                found.append(child)
+            }
+        }
+        if link.kind != "ifb", let hook = try qdisc(of: link.index, parent: .ingress) {
+            found.append(hook)
+        }
+        return found
     }
 
     /// Our filters, and whether there are others, asked for directly. A plain `ingress` answers for

@@ -16,6 +16,12 @@ enum Ownership {
     static let replacingQuantum: UInt32 = 11
     /// The delay below it.
     static let delayHandle = Handle(major: 0x7a02, minor: 0)
+    /// Where it hangs: at the general lane's class of an htb, or at the only one of a tbf.
+    static func delayParent(below kind: String) -> Handle {
+        Handle(
+            major: rootHandle.major,
+            minor: kind == "htb" ? UInt16(FrameLane.general.rawValue + 1) : 1)
+    }
     /// The name under which bpf programs are listed (`bpftool prog`), at most 15 characters.
     static let programName = "sluice"
 

@@ -14,11 +14,12 @@ extension KernelTrafficControl {
     ) throws(TrafficControlError) -> Survey {
         lookAtChains()
         var survey = Survey()
+        let qdiscs = try allQdiscs()
         // What is held by now needs no look: a survey may come again after others failed.
         for port in ports where installed[port.index] == nil && !known.contains(port.index) {
             do throws(StepFailure) {
                 let observed = try socket.observe(
-                    port, Known(chains: chains, readsRoot: readsRoot(of: port)))
+                    port, Known(qdiscs: qdiscs, chains: chains, readsRoot: readsRoot(of: port)))
                 if !observed.guards.isEmpty { survey.guarded.insert(port.index) }
                 guard let found = try adopt(port, observed, lane: lane) else { continue }
                 survey.found.append(found)
@@ -29,6 +30,15 @@ extension KernelTrafficControl {
         }
         try sweep(keeping: Set(ports.map(\.index)), into: &survey)
         return survey
+    }
+
+    /// One dump for all ports.
+    private mutating func allQdiscs() throws(TrafficControlError) -> [Int32: [QdiscRecord]] {
+        do throws(NetlinkError) {
+            return Dictionary(grouping: try socket.qdiscs(), by: \.index)
+        } catch {
+            throw StepFailure.netlink(error).told
+        }
     }
 
     /// Takes everything of ours out of all interfaces, and sets links up that we took down.

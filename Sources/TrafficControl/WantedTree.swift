@@ -226,7 +226,7 @@ struct TreeMaker {
                         minimumPacketBytes: 0))),
             children: [
                 WantedQdisc(
-                    parent: Handle(major: Ownership.rootHandle.major, minor: 1),
+                    parent: Ownership.delayParent(below: "tbf"),
                     handle: Ownership.delayHandle,
                     qdisc: .netem(
                         Netem(
@@ -262,7 +262,8 @@ struct TreeMaker {
             : .htb(defaultClass: defaultClass)
         return QueueTree(
             root: WantedQdisc(parent: .root, handle: Ownership.rootHandle, qdisc: qdisc),
-            classes: classes, children: [leaf(limit, below: Handle(major: major, minor: 3))],
+            classes: classes,
+            children: [leaf(limit, below: Ownership.delayParent(below: "htb"))],
             filters: filters)
     }
 

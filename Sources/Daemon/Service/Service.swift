@@ -102,12 +102,6 @@ package struct Service: ~Copyable {
         let source = try load(options.configuration)
         let configuration = source.configuration
         let log = try openLog(configuration, options)
-        // What only the command line and the configuration needed is not to be kept; what programs the
-        // kernel comes next, and is.
-        Scheduling.forgetReadPages()
-        let control = try sentence { () throws(TrafficControlError) in
-            try KernelTrafficControl.open(configuration.enforcement)
-        }
         let host = try sentence { () throws(NetlinkError) in try KernelHost.open() }
         let links = host.changesDescriptor
         let sources = try sentence { () throws(Errno) in try EventSources(links: links) }
@@ -134,6 +128,16 @@ package struct Service: ~Copyable {
         let journal = FileJournal(configuration.journal) { error in
             log.write(
                 AlertLine(error.map { TurnNote.journalFailed($0.description) } ?? .journalWorks))
+        }
+        // What only the command line, the configuration and the server's start needed is not to be kept;
+        // what programs the kernel comes next, and is.
+        Scheduling.forgetReadPages()
+        let control: KernelTrafficControl
+        do throws(TrafficControlError) {
+            control = try KernelTrafficControl.open(configuration.enforcement)
+        } catch {
+            server.stop()
+            throw ServiceError(error.description)
         }
         var turn = Turn(
             machine: host, control: control, journal: journal, policy: configuration.policy,

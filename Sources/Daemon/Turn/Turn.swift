@@ -159,18 +159,8 @@ package struct Turn<
 
     private mutating func poll(clock: () -> Instant) {
         table.beginPoll()
-        var readAt: Instant?
         do throws(NetlinkError) {
-            try machine.poll { index, statistics in
-                guard let (slot, counters) = table.take(index, statistics) else { return }
-                // The request may have waited for the kernel's lock: the counters are as old as
-                // their arrival, not as the turn.
-                let at = readAt ?? clock()
-                readAt = at
-                // What leaves is watched only until nothing of ours is on it.
-                guard leaving.isEmpty || !leaving.contains(index) else { return }
-                engine.sample(slot, counters, at: at)
-            }
+            try Self.sample(machine: &machine, into: &table, &engine, except: leaving, clock: clock)
             interruptions = 0
         } catch {
             counts.failedPolls += 1
@@ -182,6 +172,25 @@ package struct Turn<
             }
         }
         table.endPoll()
+    }
+
+    /// The counters of one poll. Names its parts one by one: what is done for each interface looks up
+    /// nothing of the turn, whose layout is known at run time only where it is not specialised.
+    private static func sample(
+        machine: inout Machine, into table: inout PortTable, _ engine: inout RecordedEngine,
+        except leaving: Set<Int32>, clock: () -> Instant
+    ) throws(NetlinkError) {
+        var readAt: Instant?
+        try machine.poll { index, statistics in
+            guard let (slot, counters) = table.take(index, statistics) else { return }
+            // The request may have waited for the kernel's lock: the counters are as old as their
+            // arrival, not as the turn.
+            let at = readAt ?? clock()
+            readAt = at
+            // What leaves is watched only until nothing of ours is on it.
+            guard leaving.isEmpty || !leaving.contains(index) else { return }
+            engine.sample(slot, counters, at: at)
+        }
     }
 
     // MARK: Orders
