@@ -14,6 +14,10 @@ PACKAGES := ca-certificates curl dpkg-dev fish g++ git iproute2 iputils-ping jq 
 # What a fleet is watched with: the tests unpack it, so that none of it runs as a service here.
 FLEET := libestr0 libfastjson4 prometheus prometheus-alertmanager prometheus-node-exporter rsyslog
 
+# Whom Sluice is measured against: unpacked and made below .build/bench, never run as services.
+PEERS := collectd-core prometheus-node-exporter
+PYTHON_PEERS := psutil pyroute2
+
 # Where `make install` puts things, below DESTDIR.
 PREFIX := /usr/local
 ZSH_COMPLETIONS := $(PREFIX)/share/zsh/site-functions
@@ -22,7 +26,7 @@ FUZZ_SECONDS := 60
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help deps build install uninstall deb test histories fuzz soak asan tsan demo lint clean
+.PHONY: help deps build install uninstall deb test histories fuzz soak asan tsan demo bench lint clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -44,6 +48,17 @@ deps: ## Install what is missing of the Debian packages needed
 		{ $(SUDO) apt-get update -q && apt-get download -q $(FLEET); }; }
 	cd $@.new && for package in *.deb; do dpkg-deb -x $$package root || exit 1; done
 	mv $@.new/root $@ && rm -rf $@.new
+
+.build/bench/versions:
+	rm -rf $(@D).new && mkdir -p $(@D).new/root
+	cd $(@D).new && { apt-get download -q $(PEERS) || \
+		{ $(SUDO) apt-get update -q && apt-get download -q $(PEERS); }; }
+	cd $(@D).new && for package in *.deb; do dpkg-deb -x $$package root || exit 1; \
+		dpkg-deb --show --showformat='$${Package} $${Version}\n' $$package >>versions; done
+	python3 -c 'import ensurepip' 2>/dev/null || { $(SUDO) apt-get update -q && \
+		$(SUDO) apt-get install -q -y --no-install-recommends python3-venv; }
+	rm -rf $(@D) && mv $(@D).new $(@D)
+	python3 -m venv $(@D)/venv && $(@D)/venv/bin/pip install -q $(PYTHON_PEERS) || { rm -rf $(@D); exit 1; }
 
 build: deps ## Build sluiced and sluicectl, optimised
 	swift build -c release
@@ -127,6 +142,9 @@ tsan: deps ## Run the pure tests under the thread sanitizer
 
 demo: build ## Show a flood and what becomes of it, live, in a sandbox, in under two minutes
 	@$(BUILD)/sluice-demo --full-kernel Tests/fullkernel/run --output .build/demo
+
+bench: build .build/bench/versions ## Measure all of it against its floors and its peers, in 25 minutes
+	$(SUDO) $(BUILD)/sluice-bench $(SECTIONS)
 
 lint: ## Check the format of all Swift sources, and that the tests that README.md names are there
 	swift format lint --strict --parallel --recursive Sources Tests Package.swift

@@ -134,6 +134,17 @@ let package = Package(
             name: "sluice-demo", dependencies: ["ControlAPI", "Lab"], path: "Tests/Demo",
             exclude: ["demo.svg"], swiftSettings: strict),
 
+        // `make bench`: what all of it costs, against its floors and its peers.
+        .target(name: "CBench", dependencies: ["LibNL"], path: "Tests/CBench"),
+        .executableTarget(
+            name: "sluice-bench",
+            dependencies: [
+                "CBench", "CLab", "ControlAPI", "Daemon", "Lab", "LinuxSystem", "Mitigation",
+                "Netlink",
+                "Settings", "TrafficControl",
+            ],
+            path: "Tests/Bench", exclude: ["peers"], swiftSettings: strict),
+
         // Readers of strangers' bytes, for the pure lane and for `make fuzz`.
         .target(
             name: "Fuzz",
@@ -212,7 +223,7 @@ let package = Package(
         .testTarget(
             name: "KernelTests",
             dependencies: [
-                "CLab", "ControlAPI", "Daemon", "Doctor", "Evidence", "Lab", "LabTesting",
+                "CBench", "CLab", "ControlAPI", "Daemon", "Doctor", "Evidence", "Lab", "LabTesting",
                 "LinuxSystem", "Mitigation", "Recording", "Settings", "TrafficControl",
                 .product(name: "SystemPackage", package: "swift-system"),
             ],

@@ -1,5 +1,7 @@
 // What was measured, tick by tick, and what the picture is drawn from.
 
+import Lab
+
 /// A rate in packets and bits, in a second.
 struct Rate {
     var packets: Double

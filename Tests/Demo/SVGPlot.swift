@@ -2,6 +2,8 @@
 // as bands with their names. No fonts, scripts or images from elsewhere; light and dark by the
 // reader's own preference, on a ground of its own.
 
+import Lab
+
 struct SVGPlot {
     private static let width = 960.0
     private static let height = 440.0

@@ -2,6 +2,8 @@
 // load as dots above it, the rungs below, and a logarithmic scale, on which 250 packets a second
 // and 20,000 can both be read.
 
+import Lab
+
 struct TerminalPlot {
     private static let columns = 70
     private static let rows = 12

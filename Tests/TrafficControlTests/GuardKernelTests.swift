@@ -433,13 +433,13 @@ struct GuardScene: ~Copyable {
             } else if enforcer == .bpf {
                 bounds.append((.both, .idle, 0.92))
             }
-            var costs = PortCosts()
+            var costs = PairedCosts<PortKind>()
             var doubt = Double.infinity
             let rounds = isVirtual ? 40 : 100
             // The first round warms up; as long as the machine is busy with other things, there are more.
             for round in 0...rounds * 3 where round <= rounds || doubt > 0.05 {
                 var nanoseconds: [PortKind: Double] = [:]
-                for kind in PortCosts.order(kinds, round: round) {
+                for kind in turns(kinds, round: round) {
                     try scene.control.apply(
                         kind.isPoliced ? Self.limits(.police) : nil, to: scene.port)
                     try scene.control.setGuards(
@@ -452,7 +452,7 @@ struct GuardScene: ~Copyable {
                 if round > 0 { costs.add(nanoseconds) }
                 doubt = bounds.map { costs.doubt($0.0, to: $0.to) }.max() ?? .infinity
             }
-            report("\(enforcer.rawValue), \(costs)")
+            report("\(enforcer.rawValue), \(costs.figures)")
             // A measurement that cannot tell proves nothing.
             #expect(doubt < 0.1)
             for (kind, other, least) in bounds {

@@ -1,10 +1,8 @@
 // Numbers as people read them.
 
-import Lab
-
 extension Int {
     /// With a blank between thousands: `20 000`.
-    var grouped: String {
+    public var grouped: String {
         let digits = Array(String(magnitude))
         var text = self < 0 ? "-" : ""
         for (position, digit) in digits.enumerated() {
@@ -17,7 +15,7 @@ extension Int {
 
 extension Double {
     /// With this many digits after the point.
-    func fixed(_ digits: Int) -> String {
+    public func fixed(_ digits: Int) -> String {
         guard isFinite else { return "?" }
         let scale = (0..<digits).reduce(1) { scale, _ in scale * 10 }
         let value = Int((magnitude * Double(scale)).rounded())
@@ -29,15 +27,15 @@ extension Double {
     }
 
     /// Bits in a second with a unit: `40.0 Mbit/s`.
-    var bitRate: String {
+    public var bitRate: String {
         self >= 1e6 ? "\((self / 1e6).fixed(1)) Mbit/s" : "\((self / 1e3).fixed(1)) kbit/s"
     }
 
     /// Packets in a second: `20 000 pps`.
-    var packetRate: String { "\(Int(rounded()).grouped) pps" }
+    public var packetRate: String { "\(Int(rounded()).grouped) pps" }
 
     /// The decimal logarithm, by repeated square roots: exact enough for a picture.
-    var decimalLogarithm: Double {
+    public var decimalLogarithm: Double {
         var value = self
         var result = 0.0
         while value >= 10 {
@@ -63,12 +61,12 @@ extension Double {
 
 extension String {
     /// Padded on the left to this many characters.
-    func right(_ width: Int) -> String {
+    public func right(_ width: Int) -> String {
         String(repeating: " ", count: Swift.max(0, width - count)) + self
     }
 
     /// Padded on the right, or cut, to this many characters.
-    func left(_ width: Int) -> String {
+    public func left(_ width: Int) -> String {
         let text = String(prefix(width))
         return text + String(repeating: " ", count: width - text.count)
     }

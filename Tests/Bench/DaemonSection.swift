@@ -1,0 +1,100 @@
+// What the running daemon takes of a host: its share of a core at ten polls a second, and its memory
+// with everything on.
+import ControlAPI
+import Lab
+
+struct DaemonSection {
+    var setting: Setting
+
+    private struct Findings: Sendable {
+        var ports: Int
+        /// Of one core, from 0 to 1.
+        var share: Double
+        var polls: UInt64
+        /// In kilobytes.
+        var resident: Int
+        var anonymous: Int
+    }
+
+    func run() async throws -> Part {
+        var all: [Findings] = []
+        for ports in setting.isQuick ? [100] : [1_000, 10_000] {
+            all.append(try await Namespace.run { try measure(ports) })
+        }
+        var table = Table(
+            "ports", "share of a core at 10 Hz", "resident (VmRSS)", "of it its own (RssAnon)")
+        for found in all {
+            table.add(
+                found.ports.grouped, "\((found.share * 100).ratio) %",
+                "\((Double(found.resident) / 1_000).fixed(1)) MB",
+                "\((Double(found.anonymous) / 1_000).fixed(1)) MB")
+        }
+        return Part(
+            name: "daemon",
+            markdown: """
+                ## The running daemon
+
+                On \(try Machine.sentence()). `sluiced` as it is built for users, all its threads, over
+                \(setting.isQuick ? 5 : 20) s of quiet; recording and evidence on, a guard on every
+                port; memory after a status and a scrape of its metrics.
+
+                \(table.markdown)
+                """,
+            headlines: all.map { found in
+                [
+                    "the daemon, \(found.ports.grouped) ports, 10 polls a second",
+                    "\((found.share * 100).ratio) % of a core, "
+                        + "\((Double(found.resident) / 1_000).fixed(1)) MB",
+                    "one core; recording, evidence and guards on",
+                ]
+            })
+    }
+
+    private func measure(_ ports: Int) throws -> Findings {
+        let folder = try ScratchFolder()
+        try Ports.make(1...ports, in: folder)
+        let socket = folder.file("control")
+        let config = try folder.write(
+            """
+            [poll]
+            grace = "0s"
+            [guards]
+            directory = "\(folder.file("guards.d"))"
+            [guard."vm-<num>-<netid>"]
+            switches = ["no-dhcp-server", "no-ra"]
+            [journal]
+            runtime = "\(folder.file("run"))"
+            directory = "\(folder.file("state"))"
+            [recording]
+            directory = "\(folder.file("record"))"
+            [control]
+            socket = "\(socket)"
+
+            """, to: "sluiced.toml")
+        let daemon = try DaemonProcess(
+            in: folder, config: config, socket: socket, readyWithin: .seconds(120))
+        try wait(for: "guards", within: .seconds(120)) {
+            let status = try daemon.status()
+            return status.ports.count == ports
+                && status.ports.allSatisfy { $0.guards?.inForce == true }
+        }
+        Lab.measure(for: .seconds(2))
+        let begin = (try daemon.status().polls, try exactProcessorTime(of: daemon.pid))
+        let window = Lab.measure(for: setting.isQuick ? .seconds(5) : .seconds(20))
+        let spent = try exactProcessorTime(of: daemon.pid) - begin.1
+        let polls = try daemon.status().polls - begin.0
+        try daemon.request("GET", "/v1/metrics")
+        let memory = try readFile("/proc/\(daemon.pid)/status")
+        func kilobytes(_ name: String) -> Int {
+            let line = memory.split(separator: "\n").first { $0.hasPrefix(name) } ?? ""
+            return Int(line.split(separator: " ").dropFirst().first ?? "") ?? 0
+        }
+        let found = Findings(
+            ports: ports,
+            share: spent / ((window.upperBound - window.lowerBound).inSeconds * 1e9), polls: polls,
+            resident: kilobytes("VmRSS:"), anonymous: kilobytes("RssAnon:"))
+        try daemon.stop()
+        return found
+    }
+
+}
