@@ -61,6 +61,15 @@ let package = Package(
             dependencies: ["CLinux", .product(name: "SystemPackage", package: "swift-system")],
             swiftSettings: strict),
 
+        // Every interface's counters, by a program in the kernel where that is allowed, or by netlink.
+        .target(
+            name: "LinkCounters",
+            dependencies: [
+                "LinuxSystem", "Netlink",
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
+            swiftSettings: testable),
+
         // Configuration files with a line and a column for every value.
         .target(name: "CTOML"),
         .target(name: "TOML", dependencies: ["CTOML"], swiftSettings: strict),
@@ -90,8 +99,8 @@ let package = Package(
         .target(
             name: "Daemon",
             dependencies: [
-                "ControlAPI", "Evidence", "LinuxSystem", "Mitigation", "Netlink", "Recording",
-                "Settings", "TrafficControl",
+                "ControlAPI", "Evidence", "LinkCounters", "LinuxSystem", "Mitigation", "Netlink",
+                "Recording", "Settings", "TrafficControl",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -149,7 +158,8 @@ let package = Package(
         .target(
             name: "Fuzz",
             dependencies: [
-                "CNetlink", "ControlAPI", "Daemon", "Evidence", "LinuxSystem", "Mitigation",
+                "CNetlink", "ControlAPI", "Daemon", "Evidence", "LinkCounters", "LinuxSystem",
+                "Mitigation",
                 "Netlink", "Recording", "Seeded", "Settings", "TOML", "TrafficControl",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
@@ -162,8 +172,9 @@ let package = Package(
         .executableTarget(
             name: "sluice-rehearsal",
             dependencies: [
-                "CRehearsal", "ControlAPI", "Daemon", "Lab", "Mitigation", "Netlink", "Recording",
-                "Settings", "TrafficControl",
+                "CRehearsal", "ControlAPI", "Daemon", "Lab", "LinkCounters", "Mitigation",
+                "Netlink",
+                "Recording", "Settings", "TrafficControl",
             ],
             path: "Tests/Rehearsal", swiftSettings: strict),
 
@@ -180,8 +191,8 @@ let package = Package(
         .testTarget(
             name: "SimulationTests",
             dependencies: [
-                "ControlAPI", "Daemon", "Mitigation", "Netlink", "Recording", "Seeded", "Settings",
-                "TrafficControl",
+                "ControlAPI", "Daemon", "LinkCounters", "Mitigation", "Netlink", "Recording",
+                "Seeded", "Settings", "TrafficControl",
             ],
             swiftSettings: strict),
         .testTarget(
@@ -209,10 +220,16 @@ let package = Package(
             ],
             exclude: ["ConfigurationFixtures"], swiftSettings: strict),
 
+        .testTarget(
+            name: "LinkCountersTests", dependencies: ["LinkCounters", "Netlink", "Seeded"],
+            swiftSettings: strict),
+
         // The kernel lanes: on this kernel, and in User-Mode Linux.
         .testTarget(
             name: "NetlinkTests",
-            dependencies: ["CLinux", "CNetlink", "Lab", "LabTesting", "Netlink"],
+            dependencies: [
+                "CLab", "CLinux", "CNetlink", "Lab", "LabTesting", "LinkCounters", "Netlink",
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "TrafficControlTests",
@@ -224,7 +241,8 @@ let package = Package(
             name: "KernelTests",
             dependencies: [
                 "CBench", "CLab", "ControlAPI", "Daemon", "Doctor", "Evidence", "Lab", "LabTesting",
-                "LinuxSystem", "Mitigation", "Recording", "Settings", "TrafficControl",
+                "LinkCounters", "LinuxSystem", "Mitigation", "Recording", "Settings",
+                "TrafficControl",
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
             swiftSettings: strict),

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/bpf.h>
+#include <linux/btf.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -15,10 +16,13 @@ static long bpf(int command, union bpf_attr *attributes) {
     return result < 0 ? -errno : result;
 }
 
-int sluice_bpf_create_array(const char *name, uint32_t value_size, uint32_t entries) {
+static int create_map(
+    enum bpf_map_type type, uint32_t flags, const char *name, uint32_t value_size,
+    uint32_t entries) {
     union bpf_attr attributes;
     memset(&attributes, 0, sizeof attributes);
-    attributes.map_type = BPF_MAP_TYPE_ARRAY;
+    attributes.map_type = type;
+    attributes.map_flags = flags;
     attributes.key_size = sizeof(uint32_t);
     attributes.value_size = value_size;
     attributes.max_entries = entries;
@@ -26,28 +30,116 @@ int sluice_bpf_create_array(const char *name, uint32_t value_size, uint32_t entr
     return (int)bpf(BPF_MAP_CREATE, &attributes);
 }
 
-int sluice_bpf_load_classifier(
-    const char *name, const struct sluice_bpf_instruction *instructions, size_t count, char *log,
-    size_t log_size) {
-    union bpf_attr attributes;
-    memset(&attributes, 0, sizeof attributes);
-    attributes.prog_type = BPF_PROG_TYPE_SCHED_CLS;
-    attributes.insns = (uint64_t)(uintptr_t)instructions;
-    attributes.insn_cnt = (uint32_t)count;
-    attributes.license = (uint64_t)(uintptr_t) "GPL";
-    snprintf(attributes.prog_name, sizeof attributes.prog_name, "%s", name);
-    long result = bpf(BPF_PROG_LOAD, &attributes);
+int sluice_bpf_create_array(const char *name, uint32_t value_size, uint32_t entries) {
+    return create_map(BPF_MAP_TYPE_ARRAY, 0, name, value_size, entries);
+}
+
+int sluice_bpf_create_shared_array(const char *name, uint32_t value_size) {
+    return create_map(BPF_MAP_TYPE_ARRAY, BPF_F_MMAPABLE, name, value_size, 1);
+}
+
+int sluice_bpf_create_per_cpu_array(const char *name, uint32_t value_size) {
+    return create_map(BPF_MAP_TYPE_PERCPU_ARRAY, 0, name, value_size, 1);
+}
+
+static int load_program(union bpf_attr *attributes, char *log, size_t log_size) {
+    long result = bpf(BPF_PROG_LOAD, attributes);
     if (result < 0 && log_size > 0) {
         // Once more for the verifier's words; they are long, so only when asked.
-        attributes.log_level = 1;
-        attributes.log_buf = (uint64_t)(uintptr_t)log;
-        attributes.log_size = (uint32_t)log_size;
+        attributes->log_level = 1;
+        attributes->log_buf = (uint64_t)(uintptr_t)log;
+        attributes->log_size = (uint32_t)log_size;
         log[0] = '\0';
-        long again = bpf(BPF_PROG_LOAD, &attributes);
+        long again = bpf(BPF_PROG_LOAD, attributes);
         if (again >= 0) return (int)again;
         log[log_size - 1] = '\0';
     }
     return (int)result;
+}
+
+static union bpf_attr program(
+    enum bpf_prog_type type, const char *name, const struct sluice_bpf_instruction *instructions,
+    size_t count) {
+    union bpf_attr attributes;
+    memset(&attributes, 0, sizeof attributes);
+    attributes.prog_type = type;
+    attributes.insns = (uint64_t)(uintptr_t)instructions;
+    attributes.insn_cnt = (uint32_t)count;
+    attributes.license = (uint64_t)(uintptr_t) "GPL";
+    snprintf(attributes.prog_name, sizeof attributes.prog_name, "%s", name);
+    return attributes;
+}
+
+int sluice_bpf_load_classifier(
+    const char *name, const struct sluice_bpf_instruction *instructions, size_t count, char *log,
+    size_t log_size) {
+    union bpf_attr attributes = program(BPF_PROG_TYPE_SCHED_CLS, name, instructions, count);
+    return load_program(&attributes, log, log_size);
+}
+
+// The types of a program with one static function: the kernel wants them of a callback
+// (check_ld_imm of kernel/bpf/verifier.c), their names and arguments mean nothing.
+static int load_types(void) {
+    enum { integer = 1, prototype, entry, callback };
+    static const char strings[] = "\0int\0entry\0callback";
+    static const struct {
+        struct btf_header header;
+        struct btf_type integer;
+        uint32_t encoding;
+        struct btf_type prototype, entry, callback;
+        char strings[sizeof strings];
+    } types = {
+        .header = {
+            .magic = BTF_MAGIC,
+            .version = BTF_VERSION,
+            .hdr_len = sizeof(struct btf_header),
+            .type_len = 4 * sizeof(struct btf_type) + sizeof(uint32_t),
+            .str_off = 4 * sizeof(struct btf_type) + sizeof(uint32_t),
+            .str_len = sizeof strings,
+        },
+        .integer = {.name_off = 1, .info = BTF_KIND_INT << 24, .size = sizeof(int)},
+        .encoding = BTF_INT_SIGNED << 24 | 8 * sizeof(int),
+        .prototype = {.info = BTF_KIND_FUNC_PROTO << 24, .type = integer},
+        .entry = {.name_off = 5, .info = BTF_KIND_FUNC << 24 | BTF_FUNC_GLOBAL, .type = prototype},
+        .callback =
+            {.name_off = 11, .info = BTF_KIND_FUNC << 24 | BTF_FUNC_STATIC, .type = prototype},
+        .strings = "\0int\0entry\0callback",
+    };
+    union bpf_attr attributes;
+    memset(&attributes, 0, sizeof attributes);
+    attributes.btf = (uint64_t)(uintptr_t)&types;
+    attributes.btf_size = (uint32_t)(offsetof(__typeof__(types), strings) + sizeof strings);
+    return (int)bpf(BPF_BTF_LOAD, &attributes);
+}
+
+int sluice_bpf_load_runnable(
+    const char *name, const struct sluice_bpf_instruction *instructions, size_t count,
+    size_t callback, char *log, size_t log_size) {
+    union bpf_attr attributes = program(BPF_PROG_TYPE_RAW_TRACEPOINT, name, instructions, count);
+    if (callback == 0) return load_program(&attributes, log, log_size);
+    int types = load_types();
+    if (types < 0) return types;
+    // Type ids as load_types numbers them.
+    const struct bpf_func_info functions[] = {
+        {.insn_off = 0, .type_id = 3},
+        {.insn_off = (uint32_t)callback, .type_id = 4},
+    };
+    attributes.prog_btf_fd = (uint32_t)types;
+    attributes.func_info = (uint64_t)(uintptr_t)functions;
+    attributes.func_info_rec_size = sizeof functions[0];
+    attributes.func_info_cnt = sizeof functions / sizeof functions[0];
+    int result = load_program(&attributes, log, log_size);
+    close(types);
+    return result;
+}
+
+int sluice_bpf_run(int program, uint32_t *result) {
+    union bpf_attr attributes;
+    memset(&attributes, 0, sizeof attributes);
+    attributes.test.prog_fd = (uint32_t)program;
+    int error = (int)bpf(BPF_PROG_TEST_RUN, &attributes);
+    *result = attributes.test.retval;
+    return error;
 }
 
 int sluice_bpf_read(int map, uint32_t key, void *value) {

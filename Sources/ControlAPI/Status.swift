@@ -202,6 +202,10 @@ public struct Status: Codable, Hashable, Sendable {
     public var polls: UInt64
     /// The time from one poll to the next, in milliseconds.
     public var pollMilliseconds: Double
+    /// Where counters come from: `bpf` (a walk in the kernel) or `netlink`.
+    public var counters: String
+    /// Why not from BPF; nil where they are, or are not to be.
+    public var countersNote: String?
     /// Polls that started more than half an interval late.
     public var latePolls: UInt64
     /// How late the latest poll since start began, in microseconds.
@@ -218,7 +222,8 @@ public struct Status: Codable, Hashable, Sendable {
     public var ports: [PortStatus]
 
     enum CodingKeys: String, CodingKey {
-        case version, pid, mode, kernel, polls, mitigated, breaker, classes, ports
+        case version, pid, mode, kernel, polls, mitigated, breaker, classes, ports, counters
+        case countersNote = "counters_note"
         case uptimeSeconds = "uptime_seconds"
         case kernelNotes = "kernel_notes"
         case pollMilliseconds = "poll_milliseconds"
@@ -230,7 +235,8 @@ public struct Status: Codable, Hashable, Sendable {
     /// The daemon's present state.
     public init(
         version: String, pid: Int32, mode: String, uptimeSeconds: Double, kernel: String,
-        kernelNotes: [String], polls: UInt64, pollMilliseconds: Double, latePolls: UInt64,
+        kernelNotes: [String], polls: UInt64, pollMilliseconds: Double,
+        counters: String = "netlink", countersNote: String? = nil, latePolls: UInt64,
         worstLatenessMicroseconds: UInt64 = 0, meanLatenessMicroseconds: UInt64 = 0,
         mitigated: Int, breaker: String?, classes: [ClassMode] = [], ports: [PortStatus]
     ) {
@@ -242,6 +248,8 @@ public struct Status: Codable, Hashable, Sendable {
         self.kernelNotes = kernelNotes
         self.polls = polls
         self.pollMilliseconds = pollMilliseconds
+        self.counters = counters
+        self.countersNote = countersNote
         self.latePolls = latePolls
         self.worstLatenessMicroseconds = worstLatenessMicroseconds
         self.meanLatenessMicroseconds = meanLatenessMicroseconds

@@ -1,4 +1,5 @@
 // bpf(2): array maps and scheduler classifiers made of instructions built here, without a compiler.
+// Programs that run when told to stand in BPFRunnable.swift.
 internal import CLinux
 public import SystemPackage
 
@@ -150,32 +151,42 @@ public struct BPFClassifier: ~Copyable {
 
     /// Loads a program (BPF_PROG_LOAD, BPF_PROG_TYPE_SCHED_CLS). Needs CAP_BPF and CAP_NET_ADMIN.
     public init(name: String, _ instructions: [BPFInstruction]) throws(BPFError) {
-        let raw = instructions.map { instruction in
-            sluice_bpf_instruction(
-                code: instruction.code,
-                registers: instruction.destination | instruction.source << 4,
-                offset: instruction.offset, immediate: instruction.immediate)
-        }
-        var log = [UInt8](repeating: 0, count: 65_536)
-        let result = unsafe raw.withUnsafeBufferPointer { code in
-            unsafe log.withUnsafeMutableBytes { words in
-                unsafe sluice_bpf_load_classifier(
-                    name, code.baseAddress, code.count,
-                    words.baseAddress?.assumingMemoryBound(to: CChar.self), words.count)
-            }
-        }
-        do throws(Errno) {
-            owned = try OwnedDescriptor(result)
-        } catch {
-            let words = String(decoding: log.prefix { $0 != 0 }, as: UTF8.self)
-            let lines = words.split(separator: "\n")
-            let last = lines.last { !$0.hasPrefix("processed ") }
-            throw BPFError(
-                operation: "load BPF program \(name)", code: error,
-                verifierSentence: last.map(String.init))
+        owned = try unsafe loadProgram(name, instructions) { code, log in
+            unsafe sluice_bpf_load_classifier(
+                name, code.baseAddress, code.count, log.baseAddress, log.count)
         }
     }
 
     /// For a filter's TCA_BPF_FD.
     public var descriptor: Int32 { owned.number }
+}
+
+/// Loads a program by `load`, which gets the instructions and room for the verifier's words, and gives
+/// a descriptor or a negative errno.
+func loadProgram(
+    _ name: String, _ instructions: [BPFInstruction],
+    _ load: (
+        UnsafeBufferPointer<sluice_bpf_instruction>, UnsafeMutableBufferPointer<CChar>
+    ) -> Int32
+) throws(BPFError) -> OwnedDescriptor {
+    let raw = instructions.map { instruction in
+        sluice_bpf_instruction(
+            code: instruction.code,
+            registers: instruction.destination | instruction.source << 4,
+            offset: instruction.offset, immediate: instruction.immediate)
+    }
+    var log = [CChar](repeating: 0, count: 65_536)
+    let result = unsafe raw.withUnsafeBufferPointer { code in
+        unsafe log.withUnsafeMutableBufferPointer { words in unsafe load(code, words) }
+    }
+    do throws(Errno) {
+        return try OwnedDescriptor(result)
+    } catch {
+        let bytes = log.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
+        let lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n")
+        let last = lines.last { !$0.hasPrefix("processed ") }
+        throw BPFError(
+            operation: "load BPF program \(name)", code: error,
+            verifierSentence: last.map(String.init))
+    }
 }

@@ -177,11 +177,26 @@ public struct Engine: Sendable {
     /// The port's counters as they were read at `at`, at most once a poll for each port (a second
     /// time is ignored). Counters may have any value. The hot path: it allocates nothing.
     public mutating func sample(_ slot: Slot, _ counters: Counters, at: Instant) {
-        guard slot >= 0, slot < meters.count else { return }
-        let isTripped = meters[slot].take(
-            counters, at: at.nanoseconds, poll: poll, rules: rules, marks: markSets, runs: &runs,
-            slot: slot)
-        if isTripped, meters[slot].ladder < 0 { tripped.append(slot) }
+        let one = CollectionOfOne(PortSample(slot, counters, at: at))
+        sample(one.span)
+    }
+
+    /// `sample` for each of these.
+    public mutating func sample(_ samples: Span<PortSample>) {
+        // Apart from the engine, so that they are known to be nobody else's once, not for each.
+        var all: [LoadMeter] = []
+        swap(&all, &meters)
+        defer { swap(&all, &meters) }
+        let marks = markSets
+        var span = all.mutableSpan
+        for place in samples.indices {
+            let (slot, at) = (samples[place].slot, samples[place].at.nanoseconds)
+            guard slot >= 0, slot < span.count else { continue }
+            let isTripped = span[slot].take(
+                samples[place].counters, at: at, poll: poll, rules: rules, marks: marks.span,
+                runs: &runs, slot: slot)
+            if isTripped, span[slot].ladder < 0 { tripped.append(slot) }
+        }
     }
 
     /// What got through the limits of one direction of a port, as it was read at `at`. Ignored where

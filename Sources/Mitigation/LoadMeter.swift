@@ -41,7 +41,7 @@ struct LoadMeter: Sendable {
     /// ignored. True: a direction is tripped.
     @inline(__always)
     mutating func take(
-        _ sample: Counters, at now: UInt64, poll: UInt32, rules: Rules, marks: [MarkSet],
+        _ sample: Counters, at now: UInt64, poll: UInt32, rules: Rules, marks: Span<MarkSet>,
         runs: inout [Runs], slot: Int
     ) -> Bool {
         let gap = poll &- self.poll
@@ -75,7 +75,7 @@ struct LoadMeter: Sendable {
 
     /// Holds the latest sample, which may be over the mark, against it. True: a direction is tripped.
     private mutating func judge(
-        _ former: Baselines, gap: UInt32, rules: Rules, marks: [MarkSet], runs: inout Runs
+        _ former: Baselines, gap: UInt32, rules: Rules, marks: Span<MarkSet>, runs: inout Runs
     ) -> Bool {
         let loads = rates
         let high = marks[Int(markSet)].high

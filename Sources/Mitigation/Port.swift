@@ -125,6 +125,23 @@ public struct Counters: Hashable, Sendable {
     }
 }
 
+/// A port's counters in a poll.
+public struct PortSample: Sendable {
+    /// The port's place.
+    public var slot: Engine.Slot
+    /// Its counters.
+    public var counters: Counters
+    /// When they were read.
+    public var at: Instant
+
+    /// The counters of the port at `slot`, as they were read at `at`.
+    public init(_ slot: Engine.Slot, _ counters: Counters, at: Instant) {
+        self.slot = slot
+        self.counters = counters
+        self.at = at
+    }
+}
+
 /// What got through in one direction, as the objects that limit it count.
 public struct DeliveredCounters: Hashable, Sendable {
     /// Packets that passed.

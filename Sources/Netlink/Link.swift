@@ -65,27 +65,14 @@ public struct LinkStatistics: Hashable, Sendable {
     public var rxBytes: UInt64
     /// Bytes sent.
     public var txBytes: UInt64
-    /// Bad packets received.
-    public var rxErrors: UInt64
-    /// Packets that could not be sent.
-    public var txErrors: UInt64
-    /// Packets received and dropped by the host.
-    public var rxDropped: UInt64
-    /// Packets dropped on the way out: for a tap, a VM that does not read.
-    public var txDropped: UInt64
 
     /// Counters of these values; a new interface has zeros.
     public init(
-        rxPackets: UInt64 = 0, txPackets: UInt64 = 0, rxBytes: UInt64 = 0, txBytes: UInt64 = 0,
-        rxErrors: UInt64 = 0, txErrors: UInt64 = 0, rxDropped: UInt64 = 0, txDropped: UInt64 = 0
+        rxPackets: UInt64 = 0, txPackets: UInt64 = 0, rxBytes: UInt64 = 0, txBytes: UInt64 = 0
     ) {
         self.rxPackets = rxPackets
         self.txPackets = txPackets
         self.rxBytes = rxBytes
         self.txBytes = txBytes
-        self.rxErrors = rxErrors
-        self.txErrors = txErrors
-        self.rxDropped = rxDropped
-        self.txDropped = txDropped
     }
 }

@@ -41,12 +41,11 @@ extension LinkStatistics {
     /// over time. Nil where it is too short.
     @inline(__always)
     init?(stats64 value: RawSpan) {
-        typealias Counters = (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64)
+        typealias Counters = (UInt64, UInt64, UInt64, UInt64)
         guard let counters = value.load(Counters.self) else { return nil }
         self.init(
             rxPackets: counters.0, txPackets: counters.1, rxBytes: counters.2,
-            txBytes: counters.3, rxErrors: counters.4, txErrors: counters.5,
-            rxDropped: counters.6, txDropped: counters.7)
+            txBytes: counters.3)
     }
 }
 

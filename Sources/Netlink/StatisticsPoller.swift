@@ -1,5 +1,5 @@
 // Looking at every interface's counters, ten times a second: one RTM_GETSTATS dump by libmnl.
-// Invariants: one request, built once; one kept buffer and one receive size; nothing is allocated
+// Invariants: one request; one kept buffer and one receive size; nothing is allocated
 // while all is well; a socket whose answer did not end is replaced before the next poll.
 internal import CNetlink
 
@@ -38,7 +38,7 @@ struct MNLSocket: ~Copyable {
     }
 }
 
-/// A request for the counters of all interfaces: the message as libmnl lays it out.
+/// A request for counters, of all interfaces or of one: the message as libmnl lays it out.
 private struct StatisticsRequest: BitwiseCopyable {
     var header = nlmsghdr()
     var body = if_stats_msg()
@@ -46,7 +46,6 @@ private struct StatisticsRequest: BitwiseCopyable {
     init() {
         header.nlmsg_len = UInt32(MemoryLayout<StatisticsRequest>.size)
         header.nlmsg_type = UInt16(RTM_GETSTATS)
-        header.nlmsg_flags = UInt16(NLM_F_REQUEST | NLM_F_DUMP)
         // IFLA_STATS_FILTER_BIT(IFLA_STATS_LINK_64)
         body.filter_mask = 1 << UInt32(IFLA_STATS_LINK_64 - 1)
     }
@@ -82,11 +81,30 @@ public struct StatisticsPoller: ~Copyable {
     ///   right, some interfaces may be missing. After any other error too, the samples so far
     ///   stand; the next poll starts anew.
     public mutating func poll(_ body: (Int32, LinkStatistics) -> Void) throws(NetlinkError) {
+        try ask(index: 0, flags: NLM_F_DUMP, body)
+    }
+
+    /// The counters of one interface; nil where there is none. RTM_GETSTATS with its index; the
+    /// kernel waits for RTNL in it.
+    public mutating func poll(index: Int32) throws(NetlinkError) -> LinkStatistics? {
+        guard index > 0 else { return nil }
+        var found: LinkStatistics?
+        do throws(NetlinkError) {
+            try ask(index: index, flags: NLM_F_ACK) { found = $0 == index ? $1 : found }
+        } catch  where error.isNoInterface {}
+        return found
+    }
+
+    private mutating func ask(
+        index: Int32, flags: Int32, _ body: (Int32, LinkStatistics) -> Void
+    ) throws(NetlinkError) {
         if isOutOfStep {
             socket = try Self.connect()
             isOutOfStep = false
         }
         request.header.nlmsg_seq &+= 1
+        request.header.nlmsg_flags = UInt16(NLM_F_REQUEST | flags)
+        request.body.ifindex = UInt32(bitPattern: index)
         let sendError = unsafe withUnsafeBytes(of: request) { unsafe socket.send($0) }
         guard sendError == 0 else {
             throw NetlinkError(operation: "poll statistics", code: sendError)

@@ -59,10 +59,15 @@ public struct RecordedEngine: Sendable {
     }
 
     /// `Engine.sample`.
-    @inline(__always)
     public mutating func sample(_ slot: Engine.Slot, _ counters: Counters, at: Instant) {
-        engine.sample(slot, counters, at: at)
-        recorder?.sample(slot, counters, at: at)
+        let one = CollectionOfOne(PortSample(slot, counters, at: at))
+        sample(one.span)
+    }
+
+    /// `Engine.sample`.
+    public mutating func sample(_ samples: Span<PortSample>) {
+        engine.sample(samples)
+        recorder?.sample(samples)
     }
 
     /// `Engine.delivered`.

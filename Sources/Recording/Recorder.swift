@@ -77,8 +77,11 @@ public struct Recorder: Sendable {
 
     // MARK: What the engine is told, and tells
 
-    mutating func sample(_ slot: Int, _ counters: Counters, at: Instant) {
-        watch.sample(slot, counters, at: at.nanoseconds)
+    mutating func sample(_ samples: Span<PortSample>) {
+        for place in samples.indices {
+            let sample = samples[place]
+            watch.sample(sample.slot, sample.counters, at: sample.at.nanoseconds)
+        }
     }
 
     mutating func take(_ input: EngineInput, policy: Policy, at: Instant) {

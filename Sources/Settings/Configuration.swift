@@ -12,6 +12,8 @@ package struct Configuration: Hashable, Sendable {
     package var policy: Policy
     /// What makes an interface a port.
     package var names: PortNames
+    /// Whether counters come from a walk in the kernel where that is allowed.
+    package var usesBPFCounters = true
     /// How the limits are held in the kernel.
     package var enforcement = TrafficControlSettings()
     /// What ports may never send, by the configuration.

@@ -48,6 +48,7 @@ struct ConfigurationReader {
     func read() -> Configuration {
         var configuration = Configuration()
         root.word("mode", into: &configuration.policy.mode)
+        readPoll(&configuration)
         readTrip(&configuration.policy)
         readRungs(&configuration)
         readShutdown(&configuration.shutdown, &configuration.policy)
@@ -65,11 +66,18 @@ struct ConfigurationReader {
         return configuration
     }
 
-    private func readTrip(_ policy: inout Policy) {
+    private func readPoll(_ configuration: inout Configuration) {
         let poll = root.table("poll")
         poll.duration(
-            "interval", into: &policy.pollInterval, in: .milliseconds(20) ... .seconds(10))
-        poll.duration("grace", into: &policy.grace, in: .zero ... .seconds(3600))
+            "interval", into: &configuration.policy.pollInterval,
+            in: .milliseconds(20) ... .seconds(10))
+        poll.duration("grace", into: &configuration.policy.grace, in: .zero ... .seconds(3600))
+        poll.word(
+            "counters", into: &configuration.usesBPFCounters,
+            of: [("auto", true), ("netlink", false)])
+    }
+
+    private func readTrip(_ policy: inout Policy) {
         let trip = root.table("trip")
         trip.duration("sustain", into: &policy.sustain, in: .milliseconds(20) ... .seconds(640))
         trip.duration(

@@ -8,6 +8,11 @@ enum StatusReport {
     static func lines(_ status: Status, withAllPorts all: Bool) -> [String] {
         var lines = [summary(status)]
         lines += status.kernelNotes.map { "kernel: \($0)" }
+        if let note = status.countersNote {
+            lines.append("counters: \(status.counters) (bpf: \(note))")
+        } else if status.counters != "netlink" {
+            lines.append("counters: \(status.counters)")
+        }
         if let breaker = status.breaker {
             lines.append("breaker: open (\(breaker)): nothing climbs any further")
         }

@@ -1,6 +1,7 @@
 // Names and sentences of strangers on their way out: to the log, the socket, and the hook's arguments.
 import ControlAPI
 import FoundationEssentials
+import LinkCounters
 import Mitigation
 import NIOHTTP1
 import TrafficControl
@@ -62,6 +63,7 @@ extension FuzzTarget {
             (.repaired(name, sentence), ["event", "port", "missing"]),
             (.damaged(name, sentence), ["event", "port", "why"]),
             (.pollFailed(sentence), ["event", "why"]),
+            (.counters(.netlink(sentence)), ["event", "from", "why"]),
             (
                 .contested(name, sentence, seconds: 60),
                 ["event", "port", "missing", "why", "again_in"]

@@ -50,6 +50,8 @@ public enum KernelPart: String, Hashable, Sendable, CaseIterable {
     case openvswitch = "openvswitch"
     /// bpf(2).
     case bpf = "bpf(2)"
+    /// The kernel's description of its own types.
+    case typeInformation = "BTF"
 }
 
 /// What this kernel has.
@@ -119,6 +121,10 @@ public struct KernelParts: Hashable, Sendable {
             // CONFIG_BPF_SYSCALL makes both bpf(2) and its file system, or neither.
             guard try readFile("/proc/filesystems").contains("\tbpf\n") else {
                 throw LabError("bpf(2)", detail: "not in this kernel")
+            }
+        case .typeInformation:
+            guard unsafe access("/sys/kernel/btf/vmlinux", R_OK) == 0 else {
+                throw LabError("BTF", detail: "not in this kernel")
             }
         }
     }

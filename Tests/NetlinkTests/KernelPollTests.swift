@@ -47,10 +47,6 @@ private func counter(_ interface: String, _ name: String) throws -> UInt64 {
                 #expect(sample.txPackets == (try counter(name, "tx_packets")))
                 #expect(sample.rxBytes == (try counter(name, "rx_bytes")))
                 #expect(sample.txBytes == (try counter(name, "tx_bytes")))
-                #expect(sample.rxErrors == (try counter(name, "rx_errors")))
-                #expect(sample.txErrors == (try counter(name, "tx_errors")))
-                #expect(sample.rxDropped == (try counter(name, "rx_dropped")))
-                #expect(sample.txDropped == (try counter(name, "tx_dropped")))
                 let packets = name == "a0" ? sample.txPackets : sample.rxPackets
                 let bytes = name == "a0" ? sample.txBytes : sample.rxBytes
                 // 20 echo requests of 98 bytes.

@@ -5,6 +5,7 @@ import CRehearsal
 import ControlAPI
 import Daemon
 import Lab
+import LinkCounters
 import Mitigation
 import Netlink
 import Recording
@@ -55,7 +56,15 @@ struct PlayedHost: Daemon.Host, ~Copyable {
 
     mutating func listAgain() { kernel.listAgain() }
 
-    mutating func poll(_ body: (Int32, LinkStatistics) -> Void) throws(NetlinkError) {
+    var counterSource: CounterSource { kernel.counterSource }
+
+    mutating func counters(of index: Int32) throws(NetlinkError) -> LinkStatistics? {
+        try kernel.counters(of: index)
+    }
+
+    mutating func poll(
+        isWanted: (Int32) -> Bool, _ body: (Int32, LinkStatistics?) -> Void
+    ) throws(NetlinkError) {
         let packets = Self.packetsPerSecond / Life.pollsPerSecond
         switch load {
         case .none: break
@@ -67,7 +76,9 @@ struct PlayedHost: Daemon.Host, ~Copyable {
             played.txBytes += packets * 250
         }
         let (port, played) = (port, played)
-        try kernel.poll { index, statistics in body(index, index == port ? played : statistics) }
+        try kernel.poll(isWanted: isWanted) { index, statistics in
+            body(index, index == port ? played : statistics)
+        }
     }
 
     mutating func defaultRouteInterfaces() throws(NetlinkError) -> Set<Int32> {

@@ -37,6 +37,7 @@ final class History {
     init(seed: UInt64, policy: Policy? = nil) {
         self.seed = seed
         let world = World(seed: seed)
+        world.walks = seed % 2 == 1
         self.world = world
         bookRandom = SplitMix(seed: ~seed)
         var words = SplitMix(seed: seed &* 0x9e37_79b9)

@@ -1,6 +1,7 @@
 // What stands in for the kernel and the disk under the real turn: host, traffic control and store over
 // one world. What a daemon knows of the kernel lives here and dies with it; the world goes on.
 
+import LinkCounters
 import Mitigation
 import Netlink
 import Seeded
@@ -38,7 +39,16 @@ struct SimulatedHost: Host {
 
     mutating func listAgain() { needsAll = true }
 
-    mutating func poll(_ body: (Int32, LinkStatistics) -> Void) throws(NetlinkError) {
+    var counterSource: CounterSource { world.walks ? .bpf : .netlink(nil) }
+
+    mutating func counters(of index: Int32) throws(NetlinkError) -> LinkStatistics? {
+        guard !world.isDead else { throw Self.error(110) }
+        return world.ifbs[index].map { _ in LinkStatistics() }
+    }
+
+    mutating func poll(
+        isWanted: (Int32) -> Bool, _ body: (Int32, LinkStatistics?) -> Void
+    ) throws(NetlinkError) {
         guard !world.isDead else { throw Self.error(110) }
         let isCut = world.isFaulty && world.random.once(in: 60)
         let indexes = world.indexes
@@ -48,7 +58,7 @@ struct SimulatedHost: Host {
                 throw Self.error(4)
             }
             if world.ifbs[index] != nil {
-                body(index, LinkStatistics())
+                body(index, world.walks && !isWanted(index) ? nil : LinkStatistics())
             } else if let shown = world.show(index) {
                 body(index, shown)
             }

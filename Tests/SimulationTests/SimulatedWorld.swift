@@ -81,6 +81,8 @@ final class World {
     private(set) var indexes: [Int32] = []
     var routes: Set<Int32> = []
     var isFaulty = false
+    /// It counts as a walk in the kernel does: an ifb is shown without its counters.
+    var walks = false
     var isTraced = false
 
     /// What is to be notified, and whether some of it was lost.

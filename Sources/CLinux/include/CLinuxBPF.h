@@ -1,4 +1,4 @@
-// bpf(2): array maps and scheduler classifiers. Every function returns 0 or a descriptor, or a
+// bpf(2): array maps, scheduler classifiers, and programs that run when told to. Every function returns 0 or a descriptor, or a
 // negative errno. Structures and offsets come from <linux/bpf.h>, never typed again.
 #pragma once
 #include <stddef.h>
@@ -13,10 +13,21 @@ struct sluice_bpf_instruction {
 };
 
 int sluice_bpf_create_array(const char *name, uint32_t value_size, uint32_t entries);
+// One value that user space maps into its memory (BPF_F_MMAPABLE, 5.5 on).
+int sluice_bpf_create_shared_array(const char *name, uint32_t value_size);
+// One value for each processor.
+int sluice_bpf_create_per_cpu_array(const char *name, uint32_t value_size);
 // Loads a BPF_PROG_TYPE_SCHED_CLS program. Where the verifier refuses, its words are in `log`.
 int sluice_bpf_load_classifier(
     const char *name, const struct sluice_bpf_instruction *instructions, size_t count, char *log,
     size_t log_size);
+// Loads a BPF_PROG_TYPE_RAW_TRACEPOINT program that is attached to none. `callback`: the instruction at
+// which its callback begins; 0: it has none.
+int sluice_bpf_load_runnable(
+    const char *name, const struct sluice_bpf_instruction *instructions, size_t count,
+    size_t callback, char *log, size_t log_size);
+// Runs it once, here and now (BPF_PROG_TEST_RUN, under rcu_read_lock, 5.10 on); gives what it returned.
+int sluice_bpf_run(int program, uint32_t *result);
 int sluice_bpf_read(int map, uint32_t key, void *value);
 int sluice_bpf_write(int map, uint32_t key, const void *value);
 // A descriptor of a loaded program, and of the maps it uses (up to `capacity` ids; gives their number).

@@ -33,7 +33,10 @@ struct OpenMetrics {
         begin("sluice", "info", "The daemon, what it may do, and the kernel it runs on.")
         add(
             "sluice_info",
-            [("version", status.version), ("mode", status.mode), ("kernel", status.kernel)], 1)
+            [
+                ("version", status.version), ("mode", status.mode), ("kernel", status.kernel),
+                ("counters", status.counters),
+            ], 1)
         begin("sluice_uptime_seconds", "gauge", "Time since the daemon started.")
         add("sluice_uptime_seconds", [], status.uptimeSeconds)
         begin("sluice_kernel_lacks", "gauge", "Parts that the kernel lacks, made up for.")

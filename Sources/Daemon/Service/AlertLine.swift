@@ -49,6 +49,9 @@ package struct AlertLine: Hashable, Codable, Sendable {
         case .damaged(let name, let why):
             self.init(.error, [("event", "damaged"), ("port", "\(name)"), ("why", why)])
         case .pollFailed(let why): self.init(.error, [("event", "poll-failed"), ("why", why)])
+        case .counters(let source):
+            self.init(
+                .notice, [("event", "counters"), ("from", source.word), ("why", source.reason)])
         case .linksFailed(let why): self.init(.error, [("event", "links-failed"), ("why", why)])
         case .adopted(let adoption): self.init(adoption)
         case .contested(let name, let what, let seconds):

@@ -102,7 +102,9 @@ package struct Service: ~Copyable {
         let source = try load(options.configuration)
         let configuration = source.configuration
         let log = try openLog(configuration, options)
-        let host = try sentence { () throws(NetlinkError) in try KernelHost.open() }
+        let host = try sentence { () throws(NetlinkError) in
+            try KernelHost.open(usesBPF: configuration.usesBPFCounters)
+        }
         let links = host.changesDescriptor
         let sources = try sentence { () throws(Errno) in try EventSources(links: links) }
         let wakeUp = sources.wakeUp
@@ -227,6 +229,7 @@ package struct Service: ~Copyable {
                 [
                     ("event", "start"), ("version", options.version), ("mode", mode),
                     ("kernel", facts.kernel), ("ports", "\(turn.table.watched.count)"),
+                    ("counters", turn.machine.counterSource.word),
                 ]))
         tellReady()
     }
@@ -426,6 +429,7 @@ package struct Service: ~Copyable {
             let needsRestart =
                 new.control != configuration.control || new.syslog != configuration.syslog
                 || new.enforcement != configuration.enforcement
+                || new.usesBPFCounters != configuration.usesBPFCounters
                 || new.journal != configuration.journal
                 || new.guardFolder != configuration.guardFolder
                 || new.recording != configuration.recording
@@ -441,8 +445,8 @@ package struct Service: ~Copyable {
             if hasNewInterval { startTimer() }
             let note =
                 needsRestart
-                ? "[control], [syslog], [journal], [recording], [evidence], [guards], police.engine "
-                    + "and tc.hook wait for a restart" : nil
+                ? "[control], [syslog], [journal], [recording], [evidence], [guards], "
+                    + "poll.counters, police.engine and tc.hook wait for a restart" : nil
             say(
                 AlertLine(
                     .notice,

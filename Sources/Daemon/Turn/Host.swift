@@ -1,4 +1,5 @@
 // What a turn needs of the machine, as a protocol so that a simulated host can run the same turn.
+package import LinkCounters
 package import Netlink
 
 /// What happened to the host's interfaces since the last turn.
@@ -21,8 +22,17 @@ package protocol Host: ~Copyable {
     /// The next `takeChanges` begins with all interfaces.
     mutating func listAgain()
 
-    /// The counters of every interface. `body` gets the interface index and its counters.
-    mutating func poll(_ body: (Int32, LinkStatistics) -> Void) throws(NetlinkError)
+    /// The counters of every interface. `body` gets the interface index and its counters; nil where
+    /// they would cost more than others' and `isWanted` says no.
+    mutating func poll(
+        isWanted: (Int32) -> Bool, _ body: (Int32, LinkStatistics?) -> Void
+    ) throws(NetlinkError)
+
+    /// The counters of one interface; nil where it is gone.
+    mutating func counters(of index: Int32) throws(NetlinkError) -> LinkStatistics?
+
+    /// Where counters come from.
+    var counterSource: CounterSource { get }
 
     /// The interfaces through which a default route leaves.
     mutating func defaultRouteInterfaces() throws(NetlinkError) -> Set<Int32>
@@ -30,24 +40,27 @@ package protocol Host: ~Copyable {
 
 /// The kernel below us.
 package struct KernelHost: Host, ~Copyable {
-    private var poller: StatisticsPoller
+    private var counters: CounterReader
     private var monitor: LinkMonitor
     private var socket: RouteSocket
     private var needsAll = true
 
     /// Opens the sockets; the monitor first, so that no interface falls between it and the first
     /// dump.
-    package static func open() throws(NetlinkError) -> KernelHost {
+    ///
+    /// - Parameter usesBPF: counters come from a walk in the kernel where it is allowed.
+    package static func open(usesBPF: Bool = true) throws(NetlinkError) -> KernelHost {
         let monitor = try LinkMonitor.open()
         return KernelHost(
-            poller: try StatisticsPoller.open(), monitor: monitor, socket: try RouteSocket.open())
+            counters: try CounterReader.open(usesBPF: usesBPF), monitor: monitor,
+            socket: try RouteSocket.open())
     }
 
     private init(
-        poller: consuming StatisticsPoller, monitor: consuming LinkMonitor,
+        counters: consuming CounterReader, monitor: consuming LinkMonitor,
         socket: consuming RouteSocket
     ) {
-        self.poller = poller
+        self.counters = counters
         self.monitor = monitor
         self.socket = socket
     }
@@ -74,9 +87,17 @@ package struct KernelHost: Host, ~Copyable {
 
     package mutating func listAgain() { needsAll = true }
 
-    package mutating func poll(_ body: (Int32, LinkStatistics) -> Void) throws(NetlinkError) {
-        try poller.poll(body)
+    package mutating func poll(
+        isWanted: (Int32) -> Bool, _ body: (Int32, LinkStatistics?) -> Void
+    ) throws(NetlinkError) {
+        try counters.poll(isWanted: isWanted, body)
     }
+
+    package mutating func counters(of index: Int32) throws(NetlinkError) -> LinkStatistics? {
+        try counters.counters(of: index)
+    }
+
+    package var counterSource: CounterSource { counters.source }
 
     package mutating func defaultRouteInterfaces() throws(NetlinkError) -> Set<Int32> {
         try socket.defaultRouteInterfaces()

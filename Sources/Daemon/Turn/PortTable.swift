@@ -47,8 +47,9 @@ package struct PortTable: Sendable {
         /// The port whose packets it takes, by interface index.
         var owner: Int32
         var isUp: Bool
-        /// The last dump showed it.
+        /// The last dump showed it, and its counters with it.
         var isSeen = true
+        var isCounted = false
         var received = DeliveredCounters()
         var sent = DeliveredCounters()
     }
@@ -67,6 +68,8 @@ package struct PortTable: Sendable {
     private var cursor = 0
     private var isOutOfOrder = false
     private var seen: [Int32] = []
+    /// What the poll brought of watched ports, in the dump's order.
+    private(set) var samples: [PortSample] = []
     private var ifbs: [OurIFB] = []
     /// The latest generation of each index that is known, and the highest of the others.
     private var generations: [Int32: UInt32] = [:]
@@ -83,42 +86,51 @@ package struct PortTable: Sendable {
     mutating func beginPoll() {
         cursor = 0
         seen.removeAll(keepingCapacity: true)
-        for place in ifbs.indices { ifbs[place].isSeen = false }
+        samples.removeAll(keepingCapacity: true)
+        for place in ifbs.indices {
+            ifbs[place].isSeen = false
+            ifbs[place].isCounted = false
+        }
     }
 
-    /// The slot and counters of an interface of the dump; nil where it is not watched.
-    mutating func take(
-        _ index: Int32, _ statistics: LinkStatistics
-    ) -> (slot: Engine.Slot, counters: Counters)? {
+    /// Takes an interface of the dump, as it was read at `at`; without counters it is only there. What is
+    /// watched goes into `samples`.
+    @inline(__always)
+    mutating func take(_ index: Int32, _ statistics: LinkStatistics?, at: Instant) {
         if cursor < rows.count, rows[cursor].index == index {
             cursor += 1
         } else {
             isOutOfOrder = true
-            guard let row = rowOf[index] else { return nil }
+            guard let row = rowOf[index] else { return }
             cursor = row + 1
         }
         if isOutOfOrder { seen.append(index) }
         switch rows[cursor - 1].use {
-        case .ignored: return nil
+        case .ignored: return
         case .ours(let place):
             ifbs[place].isSeen = true
+            guard let statistics else { return }
+            ifbs[place].isCounted = true
             ifbs[place].received = DeliveredCounters(
                 packets: statistics.rxPackets, bytes: statistics.rxBytes)
             ifbs[place].sent = DeliveredCounters(
                 packets: statistics.txPackets, bytes: statistics.txBytes)
-            return nil
         case .watched(let slot):
+            guard let statistics else { return }
             rows[cursor - 1].received = DeliveredCounters(
                 packets: statistics.rxPackets, bytes: statistics.rxBytes)
             let dropped = rows[cursor - 1].toDropped
-            return (
-                slot,
-                Counters(
-                    fromPackets: statistics.rxPackets, fromBytes: statistics.rxBytes,
-                    toPackets: statistics.txPackets &+ dropped.packets,
-                    toBytes: statistics.txBytes &+ dropped.bytes)
-            )
+            let counters = Counters(
+                fromPackets: statistics.rxPackets, fromBytes: statistics.rxBytes,
+                toPackets: statistics.txPackets &+ dropped.packets,
+                toBytes: statistics.txBytes &+ dropped.bytes)
+            samples.append(PortSample(slot, counters, at: at))
         }
+    }
+
+    /// Leaves interfaces out of `samples`.
+    mutating func leaveOut(_ indexes: Set<Int32>) {
+        samples.removeAll { watched[$0.slot].map { indexes.contains($0.port.id.index) } ?? true }
     }
 
     /// Ends a dump: where the order was another one, the rows follow it from the next dump on.
@@ -134,11 +146,11 @@ package struct PortTable: Sendable {
     /// What ifbs of ours received and sent, by interface index.
     typealias IFBCounters = [Int32: (received: DeliveredCounters, sent: DeliveredCounters)]
 
-    /// The counters of all ifbs of ours from the last dump.
+    /// The counters of the ifbs of ours from the last dump, as far as it showed them.
     var ifbCounters: IFBCounters {
         var counters: IFBCounters = [:]
         for row in rows {
-            guard case .ours(let place) = row.use else { continue }
+            guard case .ours(let place) = row.use, ifbs[place].isCounted else { continue }
             counters[row.index] = (ifbs[place].received, ifbs[place].sent)
         }
         return counters
@@ -263,5 +275,6 @@ package struct PortTable: Sendable {
         rows.insert(row, at: place)
         for position in place..<rows.count { rowOf[rows[position].index] = position }
         seen.reserveCapacity(rows.count)
+        samples.reserveCapacity(rows.count)
     }
 }

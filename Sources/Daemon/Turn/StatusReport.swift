@@ -1,5 +1,6 @@
 // The present state as the socket tells it.
 package import ControlAPI
+internal import LinkCounters
 package import Mitigation
 internal import Recording
 internal import Settings
@@ -48,6 +49,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             uptimeSeconds: seconds(now.since(facts.startedAt)), kernel: facts.kernel,
             kernelNotes: control.parts.notes, polls: polls,
             pollMilliseconds: seconds(engine.policy.pollInterval) * 1_000,
+            counters: machine.counterSource.word, countersNote: machine.counterSource.reason,
             latePolls: facts.latePolls, worstLatenessMicroseconds: facts.worstLateness / 1_000,
             meanLatenessMicroseconds: facts.meanLateness(polls: polls),
             mitigated: engine.mitigatedCount,
@@ -169,6 +171,24 @@ extension Load {
         self.init(
             packetsPerSecond: Double(cap.packets.perSecond),
             bitsPerSecond: Double(cap.bits.bitsPerSecond))
+    }
+}
+
+extension CounterSource {
+    /// As status and events say it.
+    var word: String {
+        switch self {
+        case .bpf: "bpf"
+        case .netlink: "netlink"
+        }
+    }
+
+    /// Why not from BPF.
+    var reason: String? {
+        switch self {
+        case .bpf: nil
+        case .netlink(let reason): reason
+        }
     }
 }
 

@@ -12,6 +12,7 @@
 // Invariants: one thread; no lock is waited for; what the engine asked for is answered before the
 // turn ends; a change is in the journal before it is in the kernel, and has happened in the journal
 // before it is told; what is told is handed over in order, each once.
+internal import LinkCounters
 package import Mitigation
 internal import Netlink
 package import Recording
@@ -83,6 +84,8 @@ package struct Turn<
     var hasChanged = false
     var writtenAt: Instant?
     var isJournalBroken = false
+    /// Where the counters of the last poll came from.
+    var counterSource: CounterSource?
 
     /// Mitigated ports are looked at and measured this often.
     static var measureInterval: Duration { .seconds(1) }
@@ -160,7 +163,7 @@ package struct Turn<
     private mutating func poll(clock: () -> Instant) {
         table.beginPoll()
         do throws(NetlinkError) {
-            try Self.sample(machine: &machine, into: &table, &engine, except: leaving, clock: clock)
+            try Self.read(machine: &machine, into: &table, clock: clock)
             interruptions = 0
         } catch {
             counts.failedPolls += 1
@@ -172,24 +175,40 @@ package struct Turn<
             }
         }
         table.endPoll()
+        // What leaves is watched only until nothing of ours is on it.
+        if !leaving.isEmpty { table.leaveOut(leaving) }
+        let samples = table.samples
+        engine.sample(samples.span)
+        noteSource()
+    }
+
+    /// Where counters come from is told when it changes; not each reason why not from elsewhere.
+    private mutating func noteSource() {
+        let source = machine.counterSource
+        defer { counterSource = source }
+        switch (counterSource, source) {
+        case (nil, _), (.bpf?, .bpf), (.netlink?, .netlink): return
+        default: output.notes.append(.counters(source))
+        }
     }
 
     /// The counters of one poll. Names its parts one by one: what is done for each interface looks up
     /// nothing of the turn, whose layout is known at run time only where it is not specialised.
-    private static func sample(
-        machine: inout Machine, into table: inout PortTable, _ engine: inout RecordedEngine,
-        except leaving: Set<Int32>, clock: () -> Instant
+    private static func read(
+        machine: inout Machine, into table: inout PortTable, clock: () -> Instant
     ) throws(NetlinkError) {
         var readAt: Instant?
-        try machine.poll { index, statistics in
-            guard let (slot, counters) = table.take(index, statistics) else { return }
+        var isAsked = false
+        try machine.poll { index in
+            isAsked = table.slot(of: index) != nil
+            return isAsked
+        } _: { index, statistics in
             // The request may have waited for the kernel's lock: the counters are as old as their
-            // arrival, not as the turn.
-            let at = readAt ?? clock()
-            readAt = at
-            // What leaves is watched only until nothing of ours is on it.
-            guard leaving.isEmpty || !leaving.contains(index) else { return }
-            engine.sample(slot, counters, at: at)
+            // arrival, not as the turn. Those asked for by themselves have waited alone.
+            let at = isAsked ? clock() : readAt ?? clock()
+            if !isAsked { readAt = at }
+            isAsked = false
+            table.take(index, statistics, at: at)
         }
     }
 

@@ -119,8 +119,9 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         let slots = Array(unmeasured.suffix(Self.lookedAtInAStep))
         unmeasured.removeLast(slots.count)
         repair(slots.filter { held[$0]?.isChanging(at: now) == false }, now: now)
-        let links = table.ifbCounters
+        var links = table.ifbCounters
         for slot in slots where held[slot] != nil {
+            addCounters(ofIFBsOf: slot, to: &links)
             guard let port = table.watched[slot] else { continue }
             // Of what leaves, the index may be another machine's by now.
             if port.link.isUp, engine.view(slot).rung == .shutDown,
@@ -130,6 +131,19 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             }
             measure(port, at: slot, links, now: now)
             advise(port, at: slot)
+        }
+    }
+
+    /// What the last poll did not read is read now; what cannot be is left out.
+    private mutating func addCounters(
+        ofIFBsOf slot: Engine.Slot, to links: inout PortTable.IFBCounters
+    ) {
+        for index in held[slot]?.redirects ?? [] where links[index] == nil {
+            guard let counters = try? machine.counters(of: index) else { continue }
+            links[index] = (
+                DeliveredCounters(packets: counters.rxPackets, bytes: counters.rxBytes),
+                DeliveredCounters(packets: counters.txPackets, bytes: counters.txBytes)
+            )
         }
     }
 

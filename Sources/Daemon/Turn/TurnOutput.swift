@@ -1,5 +1,6 @@
 // What a turn leaves for those beside it: what is to be told, and machines to stop.
 package import ControlAPI
+package import LinkCounters
 package import Mitigation
 package import Settings
 package import TrafficControl
@@ -73,6 +74,8 @@ package enum TurnNote: Hashable, Sendable {
         PortName, Guards.Mode, GuardCounts, packets: UInt64, seconds: Int?)
     /// The counters could not be read.
     case pollFailed(String)
+    /// Counters come from elsewhere than before.
+    case counters(CounterSource)
     /// The interfaces could not be listed.
     case linksFailed(String)
     /// What goes on after a start.
