@@ -140,6 +140,43 @@ import TrafficControl
         }
     }
 
+    /// Guards against: a turn of the daemon that makes more system calls than its wait, its timer, its
+    /// request and the datagrams of the answer.
+    @Test(.needs(.ifb), .enabled(if: (try? Tool.run("strace", "-V")) != nil, "strace is missing"))
+    func aSteadyTurnMakesFewSystemCalls() async throws {
+        try await Namespace.run {
+            let stage = try Stage { _ in
+                let folder = try ScratchFolder()
+                try Self.makePorts(folder)
+            }
+            try wait(for: "polls", within: .seconds(20)) { try stage.daemon.status().polls > 50 }
+            // The turn's thread alone; INT makes strace tell and let go.
+            let (_, text) = try Tool.status(
+                "timeout",
+                [
+                    "--signal=INT", "3", "strace", "-c", "-U", "name,calls", "-p",
+                    "\(stage.daemon.pid)",
+                ])
+            var calls: [Substring: Int] = [:]
+            for line in text.split(separator: "\n") {
+                let words = line.split(separator: " ")
+                if words.count == 2, let count = Int(words[1]) { calls[words[0]] = count }
+            }
+            let turns = calls["epoll_wait"] ?? 0
+            let datagrams = calls["recvmsg"] ?? 0
+            let others = (calls["total"] ?? .max) - datagrams
+            report(
+                "system calls of \(turns) turns at \(Self.ports): \(others) and \(datagrams) recvmsg"
+            )
+            #expect(turns > 15)
+            // Now and then it tells the service manager, and allocates.
+            #expect(others <= 3 * turns + 20)
+            // 32 KB hold more than a hundred links.
+            #expect(datagrams <= (Self.ports / 100 + 3) * turns)
+            _ = try stage.daemon.stop()
+        }
+    }
+
     /// Guards against: a tree that takes more requests than it has objects, and one that is looked at
     /// again and again.
     @Test(.needs(.ifb, .tbf, .clsact)) func aTreeTakesFewRequests() async throws {
