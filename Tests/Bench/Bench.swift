@@ -5,6 +5,8 @@ import Lab
 struct Setting: Sendable {
     /// Fewer rounds and smaller hosts: to see that it works, not to be believed.
     var isQuick = false
+    /// The largest host, in links.
+    var mostLinks = 10_000
     /// The peers' programs.
     var peers = Peers(folder: ".build/bench")
     /// Where parts of the report are kept.
@@ -27,6 +29,7 @@ struct Bench {
           enforcement  a frame through each rung, against the bare path
 
           --quick      fewer rounds and smaller hosts
+          --most       the largest host, in links (10000)
           --peers      where `make bench` unpacked the peers (.build/bench)
           --output     where the parts of the report are kept (.build/bench/parts)
 
@@ -55,6 +58,11 @@ struct Bench {
             switch word {
             case "--help", "-h": return false
             case "--quick": setting.isQuick = true
+            case "--most":
+                guard let most = rest.popFirst().flatMap({ Int($0) }), most >= 100 else {
+                    throw LabError("--most asks for a number from 100 on")
+                }
+                setting.mostLinks = most
             case "--peers": setting.peers.folder = rest.popFirst() ?? setting.peers.folder
             case "--output": setting.output = rest.popFirst() ?? setting.output
             case let name where Self.known.contains(name): sections.append(name)
@@ -69,19 +77,32 @@ struct Bench {
     private func run() async throws {
         guard Program.isRoot else { throw LabError("only root may make namespaces") }
         let report = Report(folder: setting.output)
+        var failed: [String] = []
         for section in sections.isEmpty ? Self.known : sections {
             let begin = Moment.now
             Program.write("\(section) ...\n")
-            for part in try await parts(of: section) {
-                try report.keep(part)
-                Program.write(part.markdown)
+            do {
+                for part in try await parts(of: section) {
+                    try report.keep(part)
+                    Program.write(part.markdown)
+                }
+                if ["programming", "enforcement"].contains(section) {
+                    try runOnFullKernel(section)
+                }
+            } catch {
+                // What it found at an earlier run is not shown as this one's.
+                failed.append(section)
+                try report.keep(
+                    Part(
+                        name: section, markdown: "## \(section)\n\nFailed: \(error)\n"))
+                Program.write("\(section): \(error)\n")
             }
-            if ["programming", "enforcement"].contains(section) { try runOnFullKernel(section) }
             Program.write("\(section): \((Moment.now - begin).inSeconds.fixed(0)) s\n\n")
         }
         // There the sources cannot be written: who started it reads the parts.
         guard !Machine.isUserMode else { return }
         try report.write(to: "Configs/doc/benchmarks.md", readme: "README.md")
+        guard failed.isEmpty else { throw LabError("failed: \(failed.joined(separator: ", "))") }
     }
 
     /// Again in User-Mode Linux, where this kernel lacks what a policer is made of.

@@ -18,7 +18,10 @@ struct PollSection {
         var failures: [String: String] = [:]
     }
 
-    private var sizes: [Int] { setting.isQuick ? [100, 1_000] : [100, 1_000, 4_000, 10_000] }
+    private var sizes: [Int] {
+        (setting.isQuick ? [100, 1_000] : [100, 1_000, 4_000, 10_000])
+            .filter { $0 <= setting.mostLinks }
+    }
     private static let unclaimed = "sluice: poll and decide, no port of a class"
     private static let watched = "sluice: poll and decide, every port of a class"
 

@@ -34,8 +34,11 @@ struct ProgrammingSection {
     }
 
     private static let floor = "raw C, the same changes prepared"
-    private var sizes: [Int] { setting.isQuick ? [40] : [40, 2_000] }
-    private var crowd: Int { setting.isQuick ? 100 : 1_000 }
+    private var sizes: [Int] {
+        (setting.isQuick ? [40] : [40, 2_000]).filter { $0 <= setting.mostLinks }
+    }
+    /// On every second link.
+    private var crowd: Int { min(setting.isQuick ? 100 : 1_000, setting.mostLinks / 2) }
 
     func run() async throws -> Part {
         var all: [Findings] = []

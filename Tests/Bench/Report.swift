@@ -61,7 +61,7 @@ struct Report {
             \(heads)
             ![The cost of a look at all counters](Configs/doc/benchmarks.svg)
 
-            From one run of `make bench`, on \(try Machine.sentence()).
+            By `make bench`, on \(try Machine.sentence()).
             [Configs/doc/benchmarks.md](Configs/doc/benchmarks.md) has all of it, with the spread.
             \(Self.end)
             """
