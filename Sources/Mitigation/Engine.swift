@@ -159,6 +159,11 @@ public struct Engine: Sendable {
     /// Whether the port at this place has an incident: limits, an alert, or something asked for.
     public func hasIncident(_ slot: Slot) -> Bool { ladderIndex(slot) != nil }
 
+    /// The places of the ports that have one.
+    public func forEachIncident(_ body: (Slot) -> Void) {
+        for ladder in ladders { body(ladder.slot) }
+    }
+
     /// Whether any port has one.
     public var hasIncidents: Bool { !ladders.isEmpty }
 
@@ -187,7 +192,7 @@ public struct Engine: Sendable {
         var all: [LoadMeter] = []
         swap(&all, &meters)
         defer { swap(&all, &meters) }
-        let marks = markSets
+        let (rules, poll, marks) = (rules, poll, markSets)
         var span = all.mutableSpan
         for place in samples.indices {
             let (slot, at) = (samples[place].slot, samples[place].at.nanoseconds)

@@ -18,10 +18,14 @@ struct PortWatch: Sendable {
     private var shown: [UInt64] = []
     /// At or over these, a second, it is looked at closely.
     private var thresholds: [SIMD4<Double>] = []
-    /// The last poll in which it mattered.
+    /// Growth in at least half an interval that is below these is below the thresholds.
+    private var bounds: [SIMD4<UInt64>] = []
+    /// The last poll in which it mattered, and in which any did.
     private var hotAt: [UInt64] = []
+    private var anyHotAt: UInt64 = 0
     /// It was written in the poll before this one.
     private var isClose: [Bool] = []
+    private var isAnyClose = false
     /// The counters that were written last.
     private var bases: [SIMD4<UInt64>] = []
 
@@ -64,7 +68,7 @@ struct PortWatch: Sendable {
         bases[slot] = .zero
         leaveCloud(slot)
         ports[slot] = port
-        thresholds[slot] = threshold(of: port)
+        setThreshold(slot, port)
         joinCloud(slot, port)
     }
 
@@ -80,7 +84,7 @@ struct PortWatch: Sendable {
         groupThreshold = Self.groupThreshold(policy)
         resize(to: Self.lookback(policy))
         for slot in ports.indices {
-            if let port = ports[slot] { thresholds[slot] = threshold(of: port) }
+            if let port = ports[slot] { setThreshold(slot, port) }
         }
     }
 
@@ -89,6 +93,7 @@ struct PortWatch: Sendable {
         for row in rows.indices { rows[row].append(.zero) }
         shown.append(0)
         thresholds.append(SIMD4(repeating: .infinity))
+        bounds.append(SIMD4(repeating: .max))
         hotAt.append(0)
         isClose.append(false)
         bases.append(.zero)
@@ -163,6 +168,17 @@ struct PortWatch: Sendable {
         return Double(mark) / unit * share
     }
 
+    private var quickStep: UInt64 { max(policy.pollInterval.wholeNanoseconds / 2, 500_000) }
+
+    private mutating func setThreshold(_ slot: Int, _ port: Port) {
+        thresholds[slot] = threshold(of: port)
+        // Less by more than all rounding.
+        let grown = thresholds[slot] * (Double(quickStep) / 1_000_000_000 * (1 - 1e-9))
+        for lane in 0..<4 {
+            bounds[slot][lane] = UInt64(exactly: grown[lane].rounded(.down)) ?? .max
+        }
+    }
+
     private func threshold(of port: Port) -> SIMD4<Double> {
         let marks = policy.portMarks[port.name] ?? policy.marks[port.portClass] ?? Marks()
         let share = Self.share(policy)
@@ -183,13 +199,20 @@ struct PortWatch: Sendable {
 
     // MARK: A poll
 
-    mutating func sample(_ slot: Int, _ counters: Counters, at: UInt64) {
-        guard slot >= 0, slot < shown.count, shown[slot] & 1 == 0 else { return }
-        shown[slot] |= 1
+    mutating func sample(_ samples: Span<PortSample>) {
         let row = row(ago: 0)
-        rows[row][slot] = counters.lanes
-        times[row] = at
-        order.append(Int32(truncatingIfNeeded: slot))
+        // Apart from the others, so that it is known to be nobody else's once, not for each.
+        var latest: [SIMD4<UInt64>] = []
+        swap(&latest, &rows[row])
+        defer { swap(&latest, &rows[row]) }
+        for place in samples.indices {
+            let slot = samples[place].slot
+            guard slot >= 0, slot < shown.count, shown[slot] & 1 == 0 else { continue }
+            shown[slot] |= 1
+            latest[slot] = samples[place].counters.lanes
+            times[row] = samples[place].at.nanoseconds
+            order.append(Int32(truncatingIfNeeded: slot))
+        }
     }
 
     /// When the counters of this poll were read; nil where there are none.
@@ -197,7 +220,11 @@ struct PortWatch: Sendable {
 
     /// An operator does something about a port: it matters.
     mutating func heat(_ id: PortID) {
-        guard let slot = slotOf[id] else { return }
+        if let slot = slotOf[id] { heat(slot) }
+    }
+
+    private mutating func heat(_ slot: Int) {
+        anyHotAt = poll
         hotAt[slot] = poll
         let cloud = Int(cloudOf[slot])
         if cloud >= 0 { cloudHotAt[cloud] = poll }
@@ -208,17 +235,32 @@ struct PortWatch: Sendable {
         if groupThreshold != nil {
             for cloud in cloudSums.indices { cloudSums[cloud] = .zero }
         }
-        for slot in ports.indices where ports[slot] != nil {
-            let cloud = Int(cloudOf[slot])
-            if matters(slot, cloud) || engine.hasIncident(slot) {
-                hotAt[slot] = poll
-                if cloud >= 0 { cloudHotAt[cloud] = poll }
-            }
+        let (new, old) = (row(ago: 0), row(ago: 1))
+        let isQuick = groupThreshold == nil && times[new] >= times[old] &+ quickStep
+        for slot in ports.indices {
+            // Shown in this poll and the one before it, and far from mattering: as nearly all are.
+            if isQuick, shown[slot] & 0b11 == 0b11, isQuiet(slot, rows[new], rows[old]) { continue }
+            guard ports[slot] != nil, matters(slot, Int(cloudOf[slot])) else { continue }
+            heat(slot)
+        }
+        engine.forEachIncident { slot in
+            if slot < ports.count, ports[slot] != nil { heat(slot) }
         }
         guard let groupThreshold else { return }
         for cloud in cloudSums.indices where any(cloudSums[cloud] .>= groupThreshold) {
+            anyHotAt = poll
             cloudHotAt[cloud] = poll
         }
+    }
+
+    @inline(__always)
+    private func isQuiet(
+        _ slot: Int, _ new: [SIMD4<UInt64>], _ old: [SIMD4<UInt64>]
+    ) -> Bool {
+        let (now, then, bound) = (new[slot], old[slot], bounds[slot])
+        return now.x >= then.x && now.y >= then.y && now.z >= then.z && now.w >= then.w
+            && now.x &- then.x < bound.x && now.y &- then.y < bound.y
+            && now.z &- then.z < bound.z && now.w &- then.w < bound.w
     }
 
     private mutating func matters(_ slot: Int, _ cloud: Int) -> Bool {
@@ -243,8 +285,12 @@ struct PortWatch: Sendable {
         return cloud >= 0 && poll - cloudHotAt[cloud] <= Self.keep
     }
 
+    /// Whether any port of this poll is written.
+    var isAnyHot: Bool { poll - anyHotAt <= Self.keep }
+
     /// Ports that matter from this poll on.
     var newlyHot: Bool {
+        guard isAnyHot else { return false }
         for slot in ports.indices where ports[slot] != nil && !isClose[slot] && isHot(slot) {
             return true
         }
@@ -279,9 +325,10 @@ struct PortWatch: Sendable {
 
     /// The next poll begins.
     mutating func advance() {
-        for slot in ports.indices where ports[slot] != nil {
-            isClose[slot] = isHot(slot)
-            shown[slot] <<= 1
+        for slot in shown.indices { shown[slot] <<= 1 }
+        if isAnyHot || isAnyClose {
+            for slot in ports.indices where ports[slot] != nil { isClose[slot] = isHot(slot) }
+            isAnyClose = isAnyHot
         }
         order.removeAll(keepingCapacity: true)
         poll += 1

@@ -78,10 +78,7 @@ public struct Recorder: Sendable {
     // MARK: What the engine is told, and tells
 
     mutating func sample(_ samples: Span<PortSample>) {
-        for place in samples.indices {
-            let sample = samples[place]
-            watch.sample(sample.slot, sample.counters, at: sample.at.nanoseconds)
-        }
+        watch.sample(samples)
     }
 
     mutating func take(_ input: EngineInput, policy: Policy, at: Instant) {
@@ -117,7 +114,7 @@ public struct Recorder: Sendable {
         }
         chosen.removeAll(keepingCapacity: true)
         if chosen.capacity < watch.order.count { chosen.reserveCapacity(watch.order.count * 2) }
-        for place in watch.order {
+        for place in watch.order where isWhole || watch.isAnyHot {
             if watch.isHot(Int(place)) || isWhole && watch.hasMoved(Int(place)) {
                 chosen.append(place)
             }

@@ -3,6 +3,7 @@ import CBench
 import CLab
 import Daemon
 import Lab
+import LinkCounters
 import LinuxSystem
 import Mitigation
 import Netlink
@@ -57,14 +58,23 @@ final class Decode: Look {
 final class WholeTurn: Look {
     let title: String
     private let folder: ScratchFolder
+    /// The walk in the kernel is believed when a port has counted something.
+    private let sender: Station?
+    /// The turns go at their pace, by a clock of their own.
+    private var now = Instant(nanoseconds: MonotonicClock.nanoseconds)
     private var turn: Turn<KernelHost, KernelTrafficControl, FileJournal>
 
     /// How many ports it watches.
     var watched: Int { turn.table.watched.count }
 
-    /// With `claims`, every VM's port is watched; else no class claims any interface.
-    init(_ title: String, claims: Bool) throws {
+    /// With `claims`, every VM's port is watched; else no class claims any interface. Throws where BPF is
+    /// asked for and refused.
+    init(_ title: String, claims: Bool, usesBPF: Bool = false) throws {
         self.title = title
+        sender =
+            usesBPF
+            ? try Station(name: "bench", endpoint: Endpoint(number: 1), inside: .nobody) : nil
+        try sender?.send([UInt8](repeating: 0xff, count: 60))
         folder = try ScratchFolder()
         var configuration = Settings.Configuration()
         configuration.policy.grace = .zero
@@ -72,17 +82,22 @@ final class WholeTurn: Look {
         journal.directory = folder.file("state")
         journal.runtime = folder.file("run")
         turn = Turn(
-            machine: try KernelHost.open(),
+            machine: try KernelHost.open(usesBPF: usesBPF),
             control: try KernelTrafficControl.open(TrafficControlSettings()),
             journal: FileJournal(journal) { _ in },
             policy: configuration.policy,
-            names: claims ? configuration.names : PortNames(patterns: [:]), now: Self.now())
-        turn.start(now: Self.now())
+            names: claims ? configuration.names : PortNames(patterns: [:]), now: now)
+        turn.start(now: now)
+        for _ in 0..<10 { try take() }
+        if usesBPF, turn.machine.counterSource != .bpf {
+            throw LabError("\(turn.machine.counterSource)")
+        }
     }
 
-    func take() throws { turn.run(now: Self.now()) { Self.now() } }
-
-    private static func now() -> Instant { Instant(nanoseconds: MonotonicClock.nanoseconds) }
+    func take() throws {
+        now = now.advanced(by: .milliseconds(100))
+        turn.run(now: now) { now }
+    }
 }
 
 /// libnl's own cache of links.

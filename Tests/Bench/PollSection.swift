@@ -24,6 +24,7 @@ struct PollSection {
     }
     private static let unclaimed = "sluice: poll and decide, no port of a class"
     private static let watched = "sluice: poll and decide, every port of a class"
+    private static let walked = "sluice: the same by eBPF"
 
     /// The part of the report, and the picture.
     func run() async throws -> (part: Part, plot: String) {
@@ -54,9 +55,15 @@ struct PollSection {
             throw LabError("\(whole.watched) of \(findings.links) ports are watched")
         }
         let floor = BareDump()
-        let looks: [any Look] = [
-            try Decode(), try WholeTurn(Self.unclaimed, claims: false), whole, LinkCache(),
+        var looks: [any Look] = [
+            try Decode(), try WholeTurn(Self.unclaimed, claims: false), whole,
         ]
+        do {
+            looks.append(try WholeTurn(Self.walked, claims: true, usesBPF: true))
+        } catch {
+            findings.failures[Self.walked] = "\(error)"
+        }
+        looks.append(LinkCache())
         var floors: [Double] = []
         for look in looks {
             let most = look is LinkCache ? 40 : setting.isQuick ? 200 : 2_000
@@ -137,7 +144,7 @@ struct PollSection {
                             .map { ($0.cost.median / 1_000).ratio } ?? ""
                     })
         }
-        let allocations = [Self.unclaimed, Self.watched].map { title in
+        let allocations = [Self.unclaimed, Self.watched, Self.walked].map { title in
             let sums = all.map { findings in
                 let (calls, looks) = findings.allocations[title] ?? (0, 0)
                 return "\(calls) in \(looks.grouped) at \(findings.links.grouped)"
@@ -168,13 +175,20 @@ struct PollSection {
         guard let last = all.last, let ours = last.ratios[Self.watched],
             let cost = last.costs.first(where: { $0.title == Self.watched })?.cost
         else { return [] }
-        let peers = last.costs.dropFirst(4).map { title, peer in
+        let walked = last.ratios[Self.walked].map { "\($0.ratio) x" }
+        let peers = last.costs.filter {
+            !$0.title.hasPrefix("sluice") && $0.title != last.costs[0].title
+        }.map { title, peer in
             "\(title) \((peer.median / cost.median).ratio)"
         }
         return [
             [
                 "poll and decide, \(last.links.grouped) ports",
                 "\(ours.ratio) x", "a C loop that receives the same dump and does not read it",
+            ],
+            [
+                "the same by eBPF", walked ?? last.failures[Self.walked] ?? "",
+                "that C loop; waits for no lock of the kernel's",
             ],
             ["the same, in the peers' place", peers.joined(separator: " x, ") + " x", "ours is 1"],
         ]

@@ -19,6 +19,7 @@ private struct Hour {
     private var counters: [Counters]
     private var slots: [Int] = []
     private var rates: [UInt64]
+    private var samples: [PortSample] = []
     private var floods: [Int: Int] = [:]
 
     static var policy: Policy {
@@ -61,10 +62,11 @@ private struct Hour {
             floods[Int(random.value(0...249)) * 4] = number + Int(random.value(100...2_500))
         }
         let at = Instant(nanoseconds: now)
+        samples.removeAll(keepingCapacity: true)
         for place in 0..<Self.ports {
             // A quarter of the ports is idle for the whole hour.
             guard place % 4 != 1 else {
-                engine.sample(slots[place], counters[place], at: at)
+                samples.append(PortSample(slots[place], counters[place], at: at))
                 continue
             }
             let isFlood = hasFloods && floods[place].map { $0 > number } ?? false
@@ -73,8 +75,10 @@ private struct Hour {
             counters[place].fromBytes &+= packets * 200
             counters[place].toPackets &+= packets / 2
             counters[place].toBytes &+= packets * 300
-            engine.sample(slots[place], counters[place], at: at)
+            samples.append(PortSample(slots[place], counters[place], at: at))
         }
+        let taken = samples
+        engine.sample(taken.span)
     }
 
     /// The decision, and every order done.
