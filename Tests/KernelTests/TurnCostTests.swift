@@ -142,7 +142,7 @@ import TrafficControl
 
     /// Guards against: a turn of the daemon that makes more system calls than its wait, its timer, its
     /// request and the datagrams of the answer.
-    @Test(.needs(.ifb), .enabled(if: (try? Tool.run("strace", "-V")) != nil, "strace is missing"))
+    @Test(.needs(.ifb), .needsSeveralProcessors)
     func aSteadyTurnMakesFewSystemCalls() async throws {
         try await Namespace.run {
             let stage = try Stage { _ in
