@@ -15,7 +15,7 @@ struct CostPlot {
     var subtitle: String
     var lines: [Line]
 
-    private static let width = 960.0
+    private static let width = 1_040.0
     private static let height = 520.0
     private static let left = 84.0
     private static let right = 640.0

@@ -261,8 +261,9 @@ struct EnforcementSection {
 
                 \(table(found.rungs, ["rung"] + columns))
                 What a rung's filter could be made of, one of each, with nearly every frame dropped. Ours
-                is the classic program: no kernel lacks it, one matches IPv4, IPv6 and a VLAN tag, and
-                it is replaced in place without a gap, which matchall is not.
+                is the classic program, and police: no kernel lacks the program, one matches IPv4, IPv6
+                and a VLAN tag, and it is replaced in place without a gap, which matchall is not. Where
+                act_police is missing, a token bucket in eBPF stands in.
 
                 \(table(found.layouts, ["classifier and action"] + columns))\(loads)
                 """,

@@ -157,14 +157,14 @@ struct PollSection {
                 ## A look at all counters
 
                 On \(try Machine.sentence()). The first rows each took turns with the bare dump
-                within one process, by the clock of its thread; the peers are processes or their own threads' time, with the bare
-                dump before and after each, in \(setting.isQuick ? 1 : 3) rounds or more.
+                within one process, by the clock of its thread; the peers are processes or their own
+                threads' time, with the bare dump before and after each, in \(setting.isQuick ? 1 : 3) rounds or more.
                 \(setting.peers.versions()). collectd writes to nowhere. fastnetmon (1.2.4 in Debian)
                 is no peer here: it samples packets, and reads no interface's counters.
 
                 \(table.markdown)
                 \(times.markdown)
-                Calls of the allocator:
+                Calls of the allocator (the default routes are read anew every hundredth look):
 
                 \(allocations.joined(separator: "\n"))
 
@@ -172,14 +172,12 @@ struct PollSection {
     }
 
     private func headlines(_ all: [Findings]) -> [[String]] {
-        guard let last = all.last, let ours = last.ratios[Self.watched],
-            let cost = last.costs.first(where: { $0.title == Self.watched })?.cost
-        else { return [] }
+        guard let last = all.last, let ours = last.ratios[Self.watched] else { return [] }
         let walked = last.ratios[Self.walked].map { "\($0.ratio) x" }
         let peers = last.costs.filter {
             !$0.title.hasPrefix("sluice") && $0.title != last.costs[0].title
-        }.map { title, peer in
-            "\(title) \((peer.median / cost.median).ratio)"
+        }.compactMap { title, _ in
+            last.ratios[title].map { "\(title) \(($0.median / ours.median).ratio)" }
         }
         return [
             [
