@@ -74,7 +74,7 @@ import Testing
             try libvirt.start()
             let next = try Self.join(stage)
             #expect(try stage.daemon.port(next.name)?.rung == "normal")
-            let qdiscs = try Tool.run("tc", "qdisc", "show")
+            let qdiscs = try Snapshot().qdiscs
             #expect(qdiscs == before.qdiscs)
             let last = try Self.flood(next)
             try Lab.wait(for: "limits", within: .seconds(15)) {

@@ -38,6 +38,7 @@ public final class Libvirt {
     /// - Throws: `LabError` with the sentence of libvirtd or virsh.
     public init(_ bandwidth: Bandwidth) throws(LabError) {
         for folder in Self.covered { try Tool.run("mount", "-t", "tmpfs", "tmpfs", folder) }
+        try Self.addUser()
         try Tool.run("mkdir", Self.drivers)
         let library = try Tool.run(
             "find", "/usr/lib", "-name", "libvirt_driver_qemu.so", "-type", "f")
@@ -75,6 +76,20 @@ public final class Libvirt {
         try virsh(
             "domiftune \(Self.domain) \(Self.port) --live --inbound \(bandwidth.to) "
                 + "--outbound \(bandwidth.from)")
+    }
+
+    /// The user that Debian's driver looks up before it reads which one it shall use. The package
+    /// that makes it is not among those that the driver needs.
+    private static func addUser() throws(LabError) {
+        for (file, line) in [
+            ("passwd", "libvirt-qemu:x:64055:64055::/:/usr/sbin/nologin"),
+            ("group", "libvirt-qemu:x:64055:"), ("group", "kvm:x:64056:"),
+        ] {
+            let copy = "/run/\(file)"
+            let text = try readFile("/etc/\(file)")
+            try writeFile(text + line + "\n", to: copy)
+            try Tool.run("mount", "--bind", copy, "/etc/\(file)")
+        }
     }
 
     private func virsh(_ line: String) throws(LabError) {
