@@ -12,13 +12,16 @@ struct Execution {
     var guardCounters: GuardCounters?
     /// The parent under which filters of the port's ingress are written.
     let ingressParent: Handle
+    /// What guards are made of, where one is put.
+    let guardCode: GuardCode
     /// Whether one of the steps made the hook.
     private(set) var madeHook = false
 
     init(
         port: ControlledPort, tag: Tag, ifbs: [IFBRole: Int32] = [:],
         buckets: [Mitigation.Direction: TokenBuckets] = [:],
-        guardCounters: GuardCounters? = nil, ingressParent: Handle = .clsactIngress
+        guardCounters: GuardCounters? = nil, ingressParent: Handle = .clsactIngress,
+        guardCode: GuardCode = .none
     ) {
         self.port = port
         self.tag = tag
@@ -26,6 +29,7 @@ struct Execution {
         self.buckets = buckets
         self.guardCounters = guardCounters
         self.ingressParent = ingressParent
+        self.guardCode = guardCode
     }
 
     mutating func run(_ step: Step, on socket: inout RouteSocket) throws(StepFailure) {
@@ -188,24 +192,27 @@ struct Execution {
             }
         }
         switch wanted.match {
-        case .rule(let rule, let countsSources):
+        case .rule(let digest, let countsSources):
             try put(
-                .classicBPF(rule.program),
+                .classicBPF(guardCode.program(digest)),
                 wanted.actions(countsSources: countsSources, cookie: tag.cookie))
-        case .remember(let program):
+        case .remember(let digest):
             try put(
-                .classicBPF(program), [.connection(commits: true, .unspec, cookie: tag.cookie)])
-        case .lookUp(let program):
+                .classicBPF(guardCode.program(digest)),
+                [.connection(commits: true, .unspec, cookie: tag.cookie)])
+        case .lookUp(let digest):
             try put(
-                .classicBPF(program), [.connection(commits: false, .unspec, cookie: tag.cookie)])
+                .classicBPF(guardCode.program(digest)),
+                [.connection(commits: false, .unspec, cookie: tag.cookie)])
         case .unanswering:
             try put(
                 .connection(WantedGuard.unanswering),
                 [.generic(wanted.verdict, cookie: tag.cookie)])
-        case .program(let flow, let policy):
+        case .program:
             let counters = try StepFailure.bpfed { () throws(BPFError) in try GuardCounters() }
             let program = GuardBytecode(
-                flow, policy: policy, mode: wanted.mode, counters: counters.map.descriptor)
+                guardCode.flow, policy: guardCode.policy, mode: wanted.mode,
+                counters: counters.map.descriptor)
             let loaded = try StepFailure.bpfed { () throws(BPFError) in try program.load() }
             let match = Match.extendedBPF(
                 descriptor: loaded.descriptor, name: tag.name(guardLabel: wanted.label))

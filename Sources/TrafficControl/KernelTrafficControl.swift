@@ -26,6 +26,8 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
     var installed: [Int32: Installed] = [:]
     /// What was asked of ports' guards; a port that is not here keeps what stands there.
     var guarded: [Int32: GuardOrder] = [:]
+    /// The guards that were made last: those of a port are mostly put a moment later.
+    var latestCode = GuardCode.none
     /// What was on ports before ours, where it is known.
     var origins: [Int32: PortOrigin] = [:]
     /// The roots of other owners whose place ours may take, or has taken.
@@ -234,7 +236,8 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
                 ownsHook: ownsHook),
             ifbs: observed.ifbs.mapValues(\.link.index),
             buckets: observed.buckets, guardCounters: observed.guardCounters,
-            ingressParent: observed.ingressParent)
+            ingressParent: observed.ingressParent,
+            guardCode: steps.contains(where: \.putsGuard) ? code(of: order) : .none)
         do throws(StepFailure) {
             for step in steps { try execution.run(step, on: &socket) }
             if !steps.isEmpty {
@@ -261,6 +264,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         }
         guarded[port.index]?.counters = execution.guardCounters
         guarded[port.index]?.ownsHook = ownsHook && wanted.guards?.isEmpty == false
+        guarded[port.index]?.hook = site.hook
         if limits == nil { origins[port.index] = nil }
         return steps.count
     }

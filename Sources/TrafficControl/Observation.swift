@@ -36,6 +36,20 @@ extension RouteSocket {
         throw .mismatch("the kernel's list of the qdiscs of \(port.name) is incomplete")
     }
 
+    /// What is at a port's hook alone, which is taken to be there: of a port without limits that tells
+    /// whether its guards stand, at a cost that does not grow with the host.
+    mutating func observeGuards(
+        of port: ControlledPort, at hook: Site.Hook, _ wanted: [WantedGuard], _ known: Known
+    ) throws(StepFailure) -> ObservedTree {
+        var tree = ObservedTree()
+        tree.hook = hook
+        let hasBoth = wanted.contains { $0.parent == .clsactEgress }
+        return try StepFailure.netlinked { () throws(NetlinkError) in
+            try observeHook(of: port.index, hasBoth ? [.from, .to] : [.from], known, into: &tree)
+            return tree
+        }
+    }
+
     /// Nil where the dumps contradict each other.
     private mutating func observation(
         of port: ControlledPort, _ known: Known
@@ -67,7 +81,8 @@ extension RouteSocket {
         for qdisc in queues.qdiscs where qdisc.handle == .ingressQdisc {
             tree.hook = Site.Hook(rawValue: qdisc.kind)
         }
-        try observeHook(of: link.index, known, into: &tree)
+        let directions: [Mitigation.Direction] = tree.hook == .ingress ? [.from] : [.from, .to]
+        try observeHook(of: link.index, directions, known, into: &tree)
         guard tree.hook != nil || (!tree.holdsOurFilters && !tree.hasForeignFilters) else {
             return nil
         }
@@ -130,12 +145,11 @@ extension RouteSocket {
     /// Our filters, and whether there are others, asked for directly. A plain `ingress` answers for
     /// the egress with its one list, so that egress is only asked for where there may be a clsact.
     private mutating func observeHook(
-        of index: Int32, _ known: Known, into tree: inout ObservedTree
+        of index: Int32, _ directions: [Mitigation.Direction], _ known: Known,
+        into tree: inout ObservedTree
     ) throws(NetlinkError) {
-        let parents: [(Handle, Mitigation.Direction)] =
-            tree.hook == .ingress
-            ? [(.clsactIngress, .from)] : [(.clsactIngress, .from), (.clsactEgress, .to)]
-        for (parent, direction) in parents {
+        for direction in directions {
+            let parent: Handle = direction == .from ? .clsactIngress : .clsactEgress
             for var filter in try filters(of: index, parent: parent) {
                 let told = filter.parent
                 // A filter is told by the block it was asked for in.

@@ -28,6 +28,10 @@ enum Step: Hashable, Sendable {
     case deleteHook
     case deleteIFB(IFBRole)
 
+    var putsGuard: Bool {
+        if case .putGuard = self { true } else { false }
+    }
+
     /// Whether it puts back what another owner had.
     var putsBack: Bool {
         if case .putBack = self { true } else { false }

@@ -8,22 +8,26 @@ internal import Mitigation
 internal import Netlink
 
 extension KernelTrafficControl {
-    /// Observes, and carries out what is missing. One dump of all qdiscs serves all ports.
+    /// Observes, and carries out what is missing. One dump of all qdiscs serves all ports; none is
+    /// made for ports whose guards alone are to stand, and do.
     public mutating func repair(
         _ ports: [ControlledPort], puttingBack: Bool
     ) -> [Int32: Repair] {
         var repairs: [Int32: Repair] = [:]
+        var unsure: [ControlledPort] = []
+        for port in ports where !standsByGuards(port) { unsure.append(port) }
+        guard !unsure.isEmpty else { return [:] }
         lookAtChains()
         do throws(NetlinkError) {
             let qdiscs = Dictionary(grouping: try socket.qdiscs(), by: \.index)
-            for port in ports {
+            for port in unsure {
                 let held = installed[port.index]
                 guard held != nil || guarded[port.index] != nil else { continue }
                 repairs[port.index] = repair(port, held, qdiscs, puttingBack)
             }
         } catch {
             let told = StepFailure.netlink(error).told
-            for port in ports { repairs[port.index] = .failed(told) }
+            for port in unsure { repairs[port.index] = .failed(told) }
         }
         return repairs
     }

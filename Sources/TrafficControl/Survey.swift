@@ -111,9 +111,7 @@ extension KernelTrafficControl {
             hasEmptyHook || !observed.isEmpty || !observed.guards.isEmpty
                 || !observed.missing(at: root).isEmpty
         else { return }
-        guarded[port.index] = GuardOrder(
-            compiled: CompiledGuards(Guards(), enforcer: .actGact, parts: parts),
-            counters: observed.guardCounters)
+        guarded[port.index] = GuardOrder(compiled: .none, counters: observed.guardCounters)
         defer { guarded[port.index] = nil }
         // We only take down the link of a port that is tightened.
         let rungs = observed.filters.compactMap { Ownership.tag(of: $0)?.rung }

@@ -47,10 +47,10 @@ extension FuzzTarget {
         var parts = KernelParts(hasActPolice: true, hasBPF: true, hasNetem: true, hasIFB: true)
         parts.hasActBPF = true
         parts.followsConnections = true
-        let compiled = CompiledGuards(guards, enforcer: .actGact, parts: parts)
+        let code = GuardCode(guards, enforcer: .actGact, parts: parts)
         for hook in [Site.Hook.ingress, .clsact] {
-            for case .rule(let rule, _) in compiled.filters(at: hook).map(\.match) {
-                try check(rule.program)
+            for case .rule(let digest, _) in code.compiled.filters(at: hook).map(\.match) {
+                try check(code.program(digest))
             }
         }
         guard !guards.isEmpty else { return }

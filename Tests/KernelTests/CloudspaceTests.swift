@@ -46,7 +46,8 @@ import Testing
             // The backend carries the tenant's frames in VXLAN: it alerts, and nothing else.
             try cloud.expectDelivered([Cloud.backend: Stage.target], "vtep")
             try cloud.expectLimited([cloud.vms[0].name, Cloud.vtep])
-            let alert = try cloud.stage.daemon.line(with: "event=watched-flood ", within: .seconds(5))
+            let alert = try cloud.stage.daemon.line(
+                with: "event=watched-flood ", within: .seconds(5))
             #expect(alert.contains("port=\(Cloud.backend) "))
             flood.stop()
             other.stop()

@@ -140,6 +140,29 @@ import TrafficControl
         }
     }
 
+    /// Guards against: a look after guards that lists what stands on all other ports.
+    @Test(.needs(.clsact)) func aGuardIsLookedAtByOneRequest() async throws {
+        try await Namespace.run {
+            let host = try Host()
+            let vms = try (1...8).map { try host.start(vm: $0) }
+            let ports = vms.map {
+                ControlledPort(index: $0.index, name: PortName($0.name), mtu: 1_500)
+            }
+            var control = try KernelTrafficControl.open(TrafficControlSettings())
+            for port in ports {
+                try control.setGuards(Guards(switches: [.noDHCPServer, .noRA]), on: port)
+            }
+            let before = (cbench_netlink_changes(), cbench_netlink_questions())
+            #expect(control.repair(ports, puttingBack: true).isEmpty)
+            #expect(cbench_netlink_questions() - before.1 == 8)
+            #expect(cbench_netlink_changes() == before.0)
+            try Tool.run("tc", "filter", "delete", "dev", vms[2].name, "ingress")
+            #expect(control.repair(ports, puttingBack: true).keys.sorted() == [ports[2].index])
+            #expect(control.repair(ports, puttingBack: true).isEmpty)
+            for vm in vms { vm.close() }
+        }
+    }
+
     /// Guards against: a turn of the daemon that makes more system calls than its wait, its timer, its
     /// request and the datagrams of the answer.
     @Test(.needs(.ifb), .needsSeveralProcessors)
@@ -224,20 +247,32 @@ import TrafficControl
             from: Limit(cap: cap, delay: delay), to: nil, lane: Policy().lane)
     }
 
-    /// Guards against: memory that grows with the ports beyond what a hypervisor has to spare.
-    @Test(.needs(.ifb)) func residentMemoryIsSmall() async throws {
+    /// Guards against: memory that grows with the ports, or with what is forbidden on each, beyond what
+    /// a hypervisor has to spare.
+    @Test(.needs(.ifb), arguments: [false, true])
+    func residentMemoryIsSmall(_ isGuarded: Bool) async throws {
         try await Namespace.run {
-            let stage = try Stage { _ in
+            let guards = """
+                [guard."vm-<num>-<netid>"]
+                switches = ["no-dhcp-server", "no-ra"]
+
+                """
+            let stage = try Stage(settings: isGuarded ? guards : "") { _ in
                 let folder = try ScratchFolder()
                 try Self.makePorts(folder)
             }
-            try wait(for: "polls", within: .seconds(20)) { try stage.daemon.status().polls > 50 }
-            #expect(try stage.daemon.status().ports.count == Self.ports)
+            try wait(for: "polls", within: .seconds(60)) {
+                let status = try stage.daemon.status()
+                return status.polls > 50 && status.ports.count == Self.ports
+                    && status.ports.allSatisfy { $0.guards?.inForce ?? false == isGuarded }
+            }
             let status = try readFile("/proc/\(stage.daemon.pid)/status")
             let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") } ?? ""
             let kilobytes = Int(line.split(separator: " ").dropFirst().first ?? "") ?? .max
-            report("resident at \(Self.ports) ports: \(kilobytes) kB")
-            #expect(kilobytes < 25_000)
+            report(
+                "resident at \(Self.ports) ports\(isGuarded ? ", each guarded" : ""): "
+                    + "\(kilobytes) kB")
+            #expect(kilobytes < (isGuarded ? 28_000 : 25_000))
             _ = try stage.daemon.stop()
         }
     }

@@ -6,6 +6,28 @@ import Testing
 
 @testable import TrafficControl
 
+/// The frames that are refused for one reason, as a program that matches exactly those.
+private struct GuardRule {
+    var reason: GuardReason
+    /// Classic BPF: -1 for a frame that is refused, 0 for all others.
+    var program: [ClassicInstruction]
+}
+
+extension Guards {
+    /// What is put for them: rules, in the order of `GuardReason`.
+    fileprivate var rules: [GuardRule] {
+        let code = GuardCode(
+            self, enforcer: .actGact,
+            parts: KernelParts(hasActPolice: true, hasBPF: false, hasNetem: true, hasIFB: true))
+        return code.compiled.filters(at: .ingress).compactMap { wanted in
+            guard case .rule(let digest, _) = wanted.match,
+                let reason = Ownership.guardReason(of: wanted.handle)
+            else { return nil }
+            return GuardRule(reason: reason, program: code.program(digest))
+        }
+    }
+}
+
 @Suite struct GuardTableTests {
     private static func verdicts(_ rules: [GuardRule], _ frame: [UInt8]) -> [GuardReason]? {
         var reasons: [GuardReason] = []

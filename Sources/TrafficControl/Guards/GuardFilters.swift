@@ -12,12 +12,17 @@
 import Mitigation
 import Netlink
 
-/// Guards, and what they come to in a kernel. Made once for each change, since it takes a while.
+/// Guards, and what they come to in a kernel, without the programs: of those it knows whether they
+/// stand. A thousand ports have a thousand of these.
 struct CompiledGuards: Hashable, Sendable {
     let guards: Guards
-    private let filters: [WantedGuard]
+    let enforcer: GuardEnforcer
+    fileprivate(set) var filters: [WantedGuard] = []
     /// In their place where connections can be followed; nil: they are not.
-    private let tracking: [WantedGuard]?
+    fileprivate(set) var tracking: [WantedGuard]?
+
+    /// Nothing is forbidden.
+    static let none = CompiledGuards(guards: Guards(), enforcer: .actGact)
 
     /// What they come to at a hook; connections need one with both directions.
     func filters(at hook: Site.Hook) -> [WantedGuard] {
@@ -26,51 +31,105 @@ struct CompiledGuards: Hashable, Sendable {
 
     /// Whether connections would be followed at another hook.
     func isWeaker(at hook: Site.Hook) -> Bool { tracking != nil && hook == .ingress }
+}
+
+/// The programs of one port's guards, which are large and wanted only where a filter is put.
+struct GuardCode: Sendable {
+    private(set) var compiled: CompiledGuards
+    /// By what they are known by; empty where one program decides about all reasons.
+    private var programs: [ProgramDigest: [ClassicInstruction]] = [:]
+    /// What one program decides.
+    let flow: GuardFlow
+    let policy: GuardPolicy
+
+    /// Of guards that forbid nothing.
+    static let none = GuardCode(
+        Guards(), enforcer: .actGact,
+        parts: KernelParts(hasActPolice: false, hasBPF: false, hasNetem: false, hasIFB: false))
 
     /// For a kernel with these parts.
     init(_ guards: Guards, enforcer: GuardEnforcer, parts: KernelParts) {
-        self.guards = guards
+        compiled = CompiledGuards(guards: guards, enforcer: enforcer)
+        policy = GuardPolicy(guards)
         guard !guards.isEmpty else {
-            filters = []
-            tracking = nil
+            flow = GuardFlow()
             return
         }
-        let policy = GuardPolicy(guards)
-        let flow = GuardFlow(GuardProgram(policy))
+        flow = GuardFlow(GuardProgram(policy))
         switch enforcer {
         case .actGact:
             let countsSources = parts.hasActBPF
-            filters = WantedGuard.rules(flow, guards.mode, countsSources: countsSources)
-            tracking =
-                parts.followsConnections && policy.networks != nil
-                ? WantedGuard.tracking(policy, guards.mode, countsSources: countsSources) : nil
+            compiled.filters = rules(flow, countsSources: countsSources)
+            if parts.followsConnections, policy.networks != nil {
+                compiled.tracking = tracking(policy, countsSources: countsSources)
+            }
         case .bpf:
-            tracking = nil
-            filters = [
+            compiled.filters = [
                 WantedGuard(
-                    handle: Ownership.guardProgramHandle, match: .program(flow, policy),
-                    mode: guards.mode)
+                    handle: Ownership.guardProgramHandle, match: .program, mode: guards.mode,
+                    label: "guard-\(guards.mode.rawValue)-\(flow.digest)")
             ]
         }
     }
 
-    static func == (one: CompiledGuards, other: CompiledGuards) -> Bool {
-        one.guards == other.guards && one.filters.map(\.handle) == other.filters.map(\.handle)
-            && one.tracking?.map(\.handle) == other.tracking?.map(\.handle)
+    /// The program of a filter that was made here.
+    func program(_ digest: ProgramDigest) -> [ClassicInstruction] { programs[digest] ?? [] }
+
+    /// Keeps a program.
+    mutating func keep(_ program: [ClassicInstruction]) -> ProgramDigest {
+        let digest = ProgramDigest(program)
+        programs[digest] = program
+        return digest
     }
 
-    func hash(into hasher: inout Hasher) { hasher.combine(guards) }
+    /// A filter for each reason.
+    mutating func rules(_ flow: GuardFlow, countsSources: Bool) -> [WantedGuard] {
+        flow.reasons.map { reason in
+            WantedGuard(
+                handle: Ownership.guardHandle(of: reason),
+                match: .rule(
+                    keep(flow.classicProgram(for: reason)),
+                    countsSources: countsSources && reason == .sourceMAC),
+                mode: compiled.guards.mode)
+        }
+    }
+}
+
+/// What a program of classic BPF is known by.
+struct ProgramDigest: Hashable, Sendable {
+    private let hash: UInt64
+
+    /// Another program has, but for a chance of 2^-64, another one.
+    init(_ program: [ClassicInstruction]) {
+        var hash = FowlerNollVo()
+        for instruction in program {
+            hash.add(
+                Int(instruction.code) << 48 | Int(instruction.jt) << 40 | Int(instruction.jf) << 32
+                    | Int(instruction.k))
+        }
+        self.hash = hash.value
+    }
+}
+
+/// FNV-1a, a number at a time.
+struct FowlerNollVo {
+    private(set) var value: UInt64 = 0xcbf2_9ce4_8422_2325
+
+    mutating func add(_ number: Int) {
+        value = (value ^ UInt64(bitPattern: Int64(number))) &* 0x0000_0100_0000_01b3
+    }
 }
 
 /// A guard's filter.
 struct WantedGuard: Hashable, Sendable {
     enum Match: Hashable, Sendable {
-        case rule(GuardRule, countsSources: Bool)
-        case program(GuardFlow, GuardPolicy)
+        case rule(ProgramDigest, countsSources: Bool)
+        /// One program for all reasons.
+        case program
         /// Remembers the connections that these frames open.
-        case remember([ClassicInstruction])
+        case remember(ProgramDigest)
         /// Looks up the connections of these frames.
-        case lookUp([ClassicInstruction])
+        case lookUp(ProgramDigest)
         /// Of what was looked up, what is no answer.
         case unanswering
     }
@@ -80,34 +139,12 @@ struct WantedGuard: Hashable, Sendable {
     var handle: UInt32
     var match: Match
     var mode: Guards.Mode
-    /// Of a program, which cannot be read back as such: what its name says of it.
-    private(set) var label = ""
-
-    init(handle: UInt32, match: Match, mode: Guards.Mode) {
-        self.handle = handle
-        self.match = match
-        self.mode = mode
-        if case .program(let flow, _) = match { label = "guard-\(mode.rawValue)-\(flow.digest)" }
-    }
+    /// Of one program for all reasons, which cannot be read back as such: what its name says of it.
+    var label = ""
 
     var verdict: Verdict { mode == .enforce ? .drop : .unspec }
 
-    /// A filter for each reason.
-    static func rules(
-        _ flow: GuardFlow, _ mode: Guards.Mode, countsSources: Bool
-    ) -> [WantedGuard] {
-        flow.reasons.map { reason in
-            let rule = GuardRule(reason: reason, program: flow.classicProgram(for: reason))
-            return WantedGuard(
-                handle: Ownership.guardHandle(of: reason),
-                match: .rule(rule, countsSources: countsSources && reason == .sourceMAC),
-                mode: mode)
-        }
-    }
-
-    var isProgram: Bool {
-        if case .program = match { true } else { false }
-    }
+    var isProgram: Bool { match == .program }
 
     /// Of a rule: what becomes of the frames that it matches.
     func actions(countsSources: Bool, cookie: [UInt8]) -> [TCAction] {
@@ -126,8 +163,8 @@ struct WantedGuard: Hashable, Sendable {
     func isHeld(by filter: FilterRecord) -> Bool {
         guard stands(at: filter) else { return false }
         switch match {
-        case .rule(let rule, let countsSources):
-            guard filter.classicBPF == rule.program else { return false }
+        case .rule(let digest, let countsSources):
+            guard filter.classicBPF.map(ProgramDigest.init) == digest else { return false }
             let asked = actions(countsSources: countsSources, cookie: [])
             return filter.actions.elementsEqual(asked) { held, asked in
                 held.kind == asked.kind && held.verdict == verdict
@@ -158,30 +195,26 @@ extension TCAction {
 }
 
 extension GuardFlow {
-    /// FNV-1a, a number at a time, over what it decides, in hexadecimal: another program has, but for a chance of 2^-64,
-    /// another one.
+    /// Of what it decides, in hexadecimal: another program has, but for a chance of 2^-64, another one.
     var digest: String {
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        func add(_ number: Int) {
-            hash = (hash ^ UInt64(bitPattern: Int64(number))) &* 0x0000_0100_0000_01b3
-        }
+        var hash = FowlerNollVo()
         for step in steps {
             if let (code, operand) = step.instruction.classic {
-                add(Int(code))
-                add(Int(operand))
+                hash.add(Int(code))
+                hash.add(Int(operand))
             }
             if case .branch(let condition, _) = step.instruction {
-                add(Int(condition.code.code) << 1 | (condition.code.isTakenIfTrue ? 1 : 0))
-                add(Int(condition.code.operand))
+                hash.add(Int(condition.code.code) << 1 | (condition.code.isTakenIfTrue ? 1 : 0))
+                hash.add(Int(condition.code.operand))
             }
             switch step.target {
-            case .step(let index): add(index)
-            case .refuse(let reason): add(-2 - reason.number)
-            case .pass: add(-1)
+            case .step(let index): hash.add(index)
+            case .refuse(let reason): hash.add(-2 - reason.number)
+            case .pass: hash.add(-1)
             case nil: break
             }
         }
-        return String(hash, radix: 16)
+        return String(hash.value, radix: 16)
     }
 }
 

@@ -21,11 +21,27 @@ extension WantedGuard {
     /// called; invalid ones too.
     static let unanswering = ConnectionMatch(isTracked: true, isReply: false)
 
+    /// Whether `filter`, which stands in the place, follows connections as this asks.
+    func follows(_ filter: FilterRecord) -> Bool {
+        guard filter.actions.count == 1 else { return false }
+        let action = filter.actions[0]
+        switch match {
+        case .remember(let digest), .lookUp(let digest):
+            return filter.classicBPF.map(ProgramDigest.init) == digest && action.kind == "ct"
+                && action.commits == (parent == .clsactEgress) && action.verdict == .unspec
+        case .unanswering:
+            return filter.connection == Self.unanswering && action.kind == "gact"
+                && action.verdict == verdict
+        case .rule, .program: return false
+        }
+    }
+}
+
+extension GuardCode {
     /// Of a management leg, in the order in which they are put: first of all connections are
     /// remembered.
-    static func tracking(
-        _ policy: GuardPolicy, _ mode: Guards.Mode, countsSources: Bool
-    ) -> [WantedGuard] {
+    mutating func tracking(_ policy: GuardPolicy, countsSources: Bool) -> [WantedGuard] {
+        let mode = compiled.guards.mode
         var policy = policy
         policy.mostTags = 0
         let program = GuardProgram(policy)
@@ -36,17 +52,17 @@ extension WantedGuard {
             ] + program.instructions)
         var remember = WantedGuard(
             handle: Ownership.rememberHandle,
-            match: .remember(Self.opening(policy).classicProgramOfPassing()), mode: mode)
+            match: .remember(keep(Self.opening(policy).classicProgramOfPassing())), mode: mode)
         remember.parent = .clsactEgress
         remember.preference = Ownership.lookUpPreference
         var lookUp = WantedGuard(
-            handle: Ownership.lookUpHandle, match: .lookUp(passing.classicProgramOfPassing()),
-            mode: mode)
+            handle: Ownership.lookUpHandle,
+            match: .lookUp(keep(passing.classicProgramOfPassing())), mode: mode)
         lookUp.preference = Ownership.lookUpPreference
         var refuse = WantedGuard(
             handle: Ownership.unansweringHandle, match: .unanswering, mode: mode)
         refuse.preference = Ownership.unansweringPreference
-        return [remember] + rules(flow, mode, countsSources: countsSources) + [lookUp, refuse]
+        return [remember] + rules(flow, countsSources: countsSources) + [lookUp, refuse]
     }
 
     /// What the management network sends to the router.
@@ -66,21 +82,6 @@ extension WantedGuard {
         for own in policy.prefixes4 { match(own.prefix, at: 30, .pass) }
         steps.append(.jump(.refuse(.other)))
         return GuardFlow(steps)
-    }
-
-    /// Whether `filter`, which stands in the place, follows connections as this asks.
-    func follows(_ filter: FilterRecord) -> Bool {
-        guard filter.actions.count == 1 else { return false }
-        let action = filter.actions[0]
-        switch match {
-        case .remember(let program), .lookUp(let program):
-            return filter.classicBPF == program && action.kind == "ct"
-                && action.commits == (parent == .clsactEgress) && action.verdict == .unspec
-        case .unanswering:
-            return filter.connection == Self.unanswering && action.kind == "gact"
-                && action.verdict == verdict
-        case .rule, .program: return false
-        }
     }
 }
 

@@ -12,6 +12,8 @@ struct GuardOrder {
     var counters: GuardCounters?
     /// Whether the hook was of our making.
     var ownsHook = false
+    /// Where they stand; nil until that is confirmed.
+    var hook: Site.Hook?
 }
 
 extension KernelTrafficControl {
@@ -26,11 +28,11 @@ extension KernelTrafficControl {
             if let problem = wanted.problems.first {
                 throw .refused("guards of \(port.name): \(problem.key) \(problem.sentence)")
             }
-            let compiled = CompiledGuards(
-                wanted, enforcer: try guardEnforcer(for: wanted), parts: parts)
+            latestCode = GuardCode(wanted, enforcer: try guardEnforcer(for: wanted), parts: parts)
             // Counters go on where the program stays.
             order = GuardOrder(
-                compiled: compiled, counters: order?.counters, ownsHook: order?.ownsHook ?? false)
+                compiled: latestCode.compiled, counters: order?.counters,
+                ownsHook: order?.ownsHook ?? false)
         }
         try change(port, to: installed[port.index]?.limits, guards: order)
     }
@@ -53,6 +55,33 @@ extension KernelTrafficControl {
         guard !guards.isEmpty else { return .actGact }
         let wanted = settings.guardEnforcer?.rawValue ?? "act_gact or bpf(2)"
         throw .refused("this kernel does not have \(wanted), which guards are made of")
+    }
+
+    /// The programs of what was asked of a port.
+    mutating func code(of order: GuardOrder?) -> GuardCode {
+        guard let compiled = order?.compiled else { return .none }
+        if latestCode.compiled.guards != compiled.guards {
+            latestCode = GuardCode(compiled.guards, enforcer: compiled.enforcer, parts: parts)
+        }
+        return latestCode
+    }
+
+    /// Whether all is well with a port that has guards and nothing else of ours, by its filters alone.
+    /// False, too, where that cannot be told.
+    mutating func standsByGuards(_ port: ControlledPort) -> Bool {
+        guard installed[port.index] == nil, roots[port.index] == nil,
+            let order = guarded[port.index], let hook = order.hook
+        else { return false }
+        var wanted = WantedTree.empty
+        wanted.guards = order.compiled.filters(at: hook)
+        let site = Site(hook: hook, root: RootSite(isOurs: false))
+        guard let guards = wanted.guards, !guards.isEmpty,
+            let observed = try? socket.observeGuards(
+                of: port, at: hook, guards, Known(guardCounters: order.counters)),
+            Plan.steps(from: observed, to: wanted, site: site).isEmpty
+        else { return false }
+        advise(nil, port: port, observed: observed, site: site)
+        return true
     }
 
     /// Counted by each reason's action, or by the program. Adopted guards are read as they stand.
