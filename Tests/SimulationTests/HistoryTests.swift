@@ -50,7 +50,7 @@ import Testing
         #if DEBUG
             400
         #else
-            100_000
+            20_000
         #endif
     }
 }
