@@ -23,6 +23,8 @@ public struct CounterReader: ~Copyable {
     private var poller: StatisticsPoller
     private var walk: KernelWalk?
     private var drivers = DriverTable()
+    /// What is told at a time.
+    private var batch = [LinkSample](repeating: LinkSample(index: 0, statistics: nil), count: 128)
     /// Where the latest poll's counters came from.
     public private(set) var source: CounterSource
     /// Nil: there is no walk, and will be none.
@@ -61,18 +63,20 @@ public struct CounterReader: ~Copyable {
         source = .netlink(reason)
     }
 
-    /// Calls `body` with each interface, in the kernel's order: its index and its counters, nil where
-    /// they were not read since `isWanted` has said that nobody wants them. Waits for RTNL only
-    /// where netlink is asked.
+    /// Calls `body` with some interfaces at a time, in the kernel's order; those that the walk does not
+    /// cover are read only where `isWanted` says so, and come alone. Waits for RTNL only where netlink
+    /// is asked.
     ///
     /// - Throws: what netlink throws; every sample that `body` got is right.
     public mutating func poll(
-        isWanted: (Int32) -> Bool, _ body: (Int32, LinkStatistics?) -> Void
+        isWanted: (Int32) -> Bool, _ body: (Span<LinkSample>) -> Void
     ) throws(NetlinkError) {
-        guard takeWalk(isWanted) else {
-            return try poller.poll { body($0, $1) }
-        }
-        try deliver(isWanted, body)
+        guard takeWalk(isWanted) else { return try poller.poll(batches: body) }
+        // Apart from the reader, so that it is known to be nobody else's once, not for each sample.
+        var batch: [LinkSample] = []
+        swap(&batch, &self.batch)
+        defer { swap(&batch, &self.batch) }
+        try deliver(isWanted, &batch, body)
     }
 
     /// One interface's counters by netlink; nil where it is gone. Waits for RTNL.
@@ -161,14 +165,35 @@ public struct CounterReader: ~Copyable {
     }
 
     private mutating func deliver(
-        _ isWanted: (Int32) -> Bool, _ body: (Int32, LinkStatistics?) -> Void
+        _ isWanted: (Int32) -> Bool, _ batch: inout [LinkSample], _ body: (Span<LinkSample>) -> Void
     ) throws(NetlinkError) {
+        var count = 0
+        var proven = DriverKey(operations: 0, counterType: 0)
         try walk?.forEach { row throws(NetlinkError) in
-            if drivers.isProven(row.driver) { return body(row.index, row.counters) }
-            guard isWanted(row.index) else { return body(row.index, nil) }
+            // Neighbours mostly have one driver.
+            let isProven = row.driver == proven || drivers.isProven(row.driver)
+            if isProven { proven = row.driver }
+            if count == batch.count {
+                body(batch.span)
+                count = 0
+            }
+            guard !isProven else {
+                batch[count] = LinkSample(index: row.index, statistics: row.counters)
+                count += 1
+                return
+            }
+            body(batch.span.extracting(0..<count))
+            count = 0
+            guard isWanted(row.index) else {
+                batch[0] = LinkSample(index: row.index, statistics: nil)
+                count = 1
+                return
+            }
             // Gone meanwhile: as one that a dump no longer shows.
-            if let counters = try poller.poll(index: row.index) { body(row.index, counters) }
+            guard let counters = try poller.poll(index: row.index) else { return }
+            body(CollectionOfOne(LinkSample(index: row.index, statistics: counters)).span)
         }
+        body(batch.span.extracting(0..<count))
     }
 
     // MARK: The proof

@@ -204,6 +204,15 @@ public struct Engine: Sendable {
         }
     }
 
+    /// The counters of the port's latest sample; zeros before there is one.
+    /// Precondition: there is a port at this place.
+    public func counters(_ slot: Slot) -> Counters {
+        precondition(has(slot), "no port at slot \(slot)")
+        let lanes = meters[slot].counters
+        return Counters(
+            fromPackets: lanes.x, fromBytes: lanes.y, toPackets: lanes.z, toBytes: lanes.w)
+    }
+
     /// What got through the limits of one direction of a port, as it was read at `at`. Ignored where
     /// the port has no incident.
     public mutating func delivered(

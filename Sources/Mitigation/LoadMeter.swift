@@ -46,9 +46,9 @@ struct LoadMeter: Sendable {
     ) -> Bool {
         let gap = poll &- self.poll
         guard gap != 0 else { return false }
-        let new = SIMD4(sample.fromPackets, sample.fromBytes, sample.toPackets, sample.toBytes)
         let old = counters
-        let before = at
+        let new = SIMD4(sample.fromPackets, sample.fromBytes, sample.toPackets, sample.toBytes)
+        let former = Baselines(counters: old, at: at, poll: poll)
         counters = new
         at = now
         self.poll = poll
@@ -56,21 +56,33 @@ struct LoadMeter: Sendable {
             overFrom <<= gap
             overTo <<= gap
         }
-        let step = now > before ? now &- before : 0
-        guard hasBaseline, step != 0, step <= rules.longestGap, new.isAtLeast(old) else {
-            rebase()
-            return false
-        }
+        let step = now > former.at ? now &- former.at : 0
         elapsed = step
         growth = new &- old
-        // A healthy port costs a poll four comparisons.
-        if step >= rules.quickStep, growth.isBelow(marks[Int(markSet)].quick) {
+        // A healthy port costs a poll no more than this.
+        if hasBaseline, step >= rules.quickStep, step <= rules.longestGap,
+            marks[Int(markSet)].quick.holds(old, new)
+        {
             fastFrom = 0
             fastTo = 0
             return false
         }
-        let baseline = Baselines(counters: old, at: before, poll: poll)
-        return judge(baseline, gap: gap, rules: rules, marks: marks, runs: &runs[slot])
+        return takeClosely(former, gap: gap, rules: rules, marks: marks, runs: &runs[slot])
+    }
+
+    /// A sample that is no measure, comes early, or may be over the mark.
+    @inline(never)
+    private mutating func takeClosely(
+        _ former: Baselines, gap: UInt32, rules: Rules, marks: Span<MarkSet>, runs: inout Runs
+    ) -> Bool {
+        let old = former.counters
+        guard hasBaseline, elapsed != 0, elapsed <= rules.longestGap, counters.x >= old.x,
+            counters.y >= old.y, counters.z >= old.z, counters.w >= old.w
+        else {
+            rebase()
+            return false
+        }
+        return judge(former, gap: gap, rules: rules, marks: marks, runs: &runs)
     }
 
     /// Holds the latest sample, which may be over the mark, against it. True: a direction is tripped.
@@ -212,20 +224,6 @@ struct Runs: Sendable {
 
     /// The run of one direction.
     subscript(direction: Direction) -> Run { direction == .from ? from : to }
-}
-
-extension SIMD4<UInt64> {
-    /// No lane is less than the other's. One by one: without AVX2 there is no comparison of four.
-    @inline(__always)
-    fileprivate func isAtLeast(_ other: Self) -> Bool {
-        x >= other.x && y >= other.y && z >= other.z && w >= other.w
-    }
-
-    /// Every lane is less than the other's.
-    @inline(__always)
-    fileprivate func isBelow(_ other: Self) -> Bool {
-        x < other.x && y < other.y && z < other.z && w < other.w
-    }
 }
 
 extension UInt8 {

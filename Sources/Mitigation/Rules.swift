@@ -11,8 +11,8 @@ extension Policy {
 struct Rules: Sendable {
     /// The time between two polls, 1 ms to 60 s.
     let interval: UInt64
-    /// So short a time between two samples is a poll come early: half of it.
-    var quickStep: UInt64 { interval / 2 }
+    /// See `Policy.quickStep`.
+    let quickStep: UInt64
     /// A longer time between two samples voids the later one.
     let longestGap: UInt64
     /// Delivered counters may be read less often than a port's own: a longer time voids them.
@@ -53,7 +53,8 @@ struct Rules: Sendable {
     let groupMark: SIMD2<Double>?
 
     init(_ policy: Policy) {
-        interval = min(max(policy.pollInterval.wholeNanoseconds, 1_000_000), 60 * .second)
+        interval = policy.pollNanoseconds
+        quickStep = policy.quickStep
         longestGap = 3 * interval
         longestDeliveredGap = max(longestGap, 3 * .second)
         grace = policy.grace.wholeNanoseconds
@@ -137,18 +138,15 @@ struct MarkSet: Sendable {
     let high: SIMD4<Double>
     /// Below is calm.
     let low: SIMD4<Double>
-    /// Growth in at least `Rules.quickStep` that is below is below `high`, whatever the rounding.
-    let quick: SIMD4<UInt64>
+    /// Growth that is sure to be below `high`.
+    let quick: GrowthBound
 
     init(_ marks: Marks, _ rules: Rules) {
         self.marks = marks
         high = Self.high(of: marks)
         // An infinite mark stays infinite, at a share of zero too.
         low = high.replacing(with: high * rules.lowShare, where: high .< .infinity)
-        let grown = high * (Double(rules.quickStep) / 1_000_000_000 * (1 - 1e-9))
-        quick = SIMD4(
-            UInt64(saturating: grown.x), UInt64(saturating: grown.y),
-            UInt64(saturating: grown.z), UInt64(saturating: grown.w))
+        quick = GrowthBound(of: high, step: rules.quickStep)
     }
 
     /// Packets and bytes a second from the VM, and to it; infinite where there is no mark.

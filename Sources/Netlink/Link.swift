@@ -76,3 +76,20 @@ public struct LinkStatistics: Hashable, Sendable {
         self.txBytes = txBytes
     }
 }
+
+/// An interface in a look at all of them.
+public struct LinkSample: Hashable, Sendable {
+    /// Its index.
+    public var index: Int32
+    /// Whether its counters were read; else it is only there.
+    public var isRead: Bool
+    /// Its counters; zeros where they were not read.
+    public var statistics: LinkStatistics
+
+    /// An interface and its counters; nil: they were not read.
+    public init(index: Int32, statistics: LinkStatistics?) {
+        self.index = index
+        isRead = statistics != nil
+        self.statistics = statistics ?? LinkStatistics()
+    }
+}

@@ -40,9 +40,9 @@ extension LinkStatistics {
     /// Reads the leading part of `struct rtnl_link_stats64`; the kernel appends to the structure
     /// over time. Nil where it is too short.
     @inline(__always)
-    init?(stats64 value: RawSpan) {
+    init?(stats64 value: RawSpan, at offset: Int = 0) {
         typealias Counters = (UInt64, UInt64, UInt64, UInt64)
-        guard let counters = value.load(Counters.self) else { return nil }
+        guard let counters = value.load(Counters.self, at: offset) else { return nil }
         self.init(
             rxPackets: counters.0, txPackets: counters.1, rxBytes: counters.2,
             txBytes: counters.3)
@@ -52,7 +52,7 @@ extension LinkStatistics {
 /// Reads an RTM_NEWSTATS payload (`struct if_stats_msg` and IFLA_STATS_LINK_64). Nil where it has
 /// no such counters.
 @inline(__always)
-func decodeStatistics(_ payload: RawSpan) -> (index: Int32, statistics: LinkStatistics)? {
+func decodeStatistics(_ payload: RawSpan) -> LinkSample? {
     guard let header = payload.load(if_stats_msg.self) else { return nil }
     var position = MemoryLayout<if_stats_msg>.size
     while let attribute = payload.load(nlattr.self, at: position) {
@@ -65,7 +65,8 @@ func decodeStatistics(_ payload: RawSpan) -> (index: Int32, statistics: LinkStat
                 let statistics = LinkStatistics(
                     stats64: payload.extracting(start..<(position + length)))
             else { return nil }
-            return (Int32(truncatingIfNeeded: header.ifindex), statistics)
+            return LinkSample(
+                index: Int32(truncatingIfNeeded: header.ifindex), statistics: statistics)
         }
         position += aligned(length)
     }

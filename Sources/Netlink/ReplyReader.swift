@@ -77,10 +77,11 @@ struct ReplyEnd {
 extension ReceiveBuffer {
     /// Receives until the acknowledgement, or the end of a dump, of the request `sequence` of
     /// `port`; `body` gets the type and the payload of each message before it. Waits at most
-    /// `timeoutMilliseconds`.
+    /// `timeoutMilliseconds`. `takingHead` may take messages at the head of a datagram by itself, whole
+    /// ones, and tells how many bytes they are.
     func receiveReply(
         descriptor: Int32, sequence: UInt32, port: UInt32, timeoutMilliseconds: Int32,
-        _ body: (UInt16, RawSpan) -> Void
+        takingHead: (RawSpan) -> Int = { _ in 0 }, _ body: (UInt16, RawSpan) -> Void
     ) -> ReplyEnd {
         var end = ReplyEnd()
         var isOver = false
@@ -89,7 +90,8 @@ extension ReceiveBuffer {
             switch receive(descriptor) {
             case .received(let length):
                 withDatagram(length) { datagram in
-                    isOver = take(datagram, sequence: sequence, port: port, into: &end, body)
+                    let rest = datagram.extracting(droppingFirst: takingHead(datagram))
+                    isOver = take(rest, sequence: sequence, port: port, into: &end, body)
                 }
             case .foreign: break
             case .truncated: end.code = EMSGSIZE

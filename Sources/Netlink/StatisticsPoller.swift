@@ -54,7 +54,12 @@ private struct StatisticsRequest: BitwiseCopyable {
 /// Reads the counters of every interface of the network namespace it was opened in.
 public struct StatisticsPoller: ~Copyable {
     private var socket: MNLSocket
-    private let buffer = ReceiveBuffer(byteCount: 32_768)
+    private let buffer = ReceiveBuffer(byteCount: receiveSize)
+    /// What a datagram held.
+    private var batch = [LinkSample](
+        repeating: LinkSample(index: 0, statistics: nil),
+        count: receiveSize / StatisticsLayout.leastMessage)
+    private static let receiveSize = 32_768
     private var request = StatisticsRequest()
     private var isOutOfStep = false
     /// How long an answer is waited for.
@@ -75,13 +80,20 @@ public struct StatisticsPoller: ~Copyable {
         return socket
     }
 
-    /// Calls `body` with the index and the counters of each interface. RTM_GETSTATS dump with
+    /// Calls `body` with some interfaces at a time, until it has had all. RTM_GETSTATS dump with
     /// IFLA_STATS_LINK_64; the kernel waits for RTNL in it, which nothing can end.
     /// - Throws: EINTR where interfaces came or went meanwhile: every sample that `body` got is
     ///   right, some interfaces may be missing. After any other error too, the samples so far
     ///   stand; the next poll starts anew.
-    public mutating func poll(_ body: (Int32, LinkStatistics) -> Void) throws(NetlinkError) {
+    public mutating func poll(batches body: (Span<LinkSample>) -> Void) throws(NetlinkError) {
         try ask(index: 0, flags: NLM_F_DUMP, body)
+    }
+
+    /// The same, one by one.
+    public mutating func poll(_ body: (Int32, LinkStatistics) -> Void) throws(NetlinkError) {
+        try poll(batches: { samples in
+            for place in samples.indices { body(samples[place].index, samples[place].statistics) }
+        })
     }
 
     /// The counters of one interface; nil where there is none. RTM_GETSTATS with its index; the
@@ -90,13 +102,17 @@ public struct StatisticsPoller: ~Copyable {
         guard index > 0 else { return nil }
         var found: LinkStatistics?
         do throws(NetlinkError) {
-            try ask(index: index, flags: NLM_F_ACK) { found = $0 == index ? $1 : found }
+            try ask(index: index, flags: NLM_F_ACK) { samples in
+                for place in samples.indices where samples[place].index == index {
+                    found = samples[place].statistics
+                }
+            }
         } catch  where error.isNoInterface {}
         return found
     }
 
     private mutating func ask(
-        index: Int32, flags: Int32, _ body: (Int32, LinkStatistics) -> Void
+        index: Int32, flags: Int32, _ body: (Span<LinkSample>) -> Void
     ) throws(NetlinkError) {
         if isOutOfStep {
             socket = try Self.connect()
@@ -109,14 +125,62 @@ public struct StatisticsPoller: ~Copyable {
         guard sendError == 0 else {
             throw NetlinkError(operation: "poll statistics", code: sendError)
         }
+        // Apart from the poller, so that it is known to be nobody else's once, not for each sample.
+        var batch: [LinkSample] = []
+        swap(&batch, &self.batch)
+        defer { swap(&batch, &self.batch) }
+        let (sequence, port) = (request.header.nlmsg_seq, socket.port)
         let end = buffer.receiveReply(
-            descriptor: socket.descriptor, sequence: request.header.nlmsg_seq,
-            port: socket.port, timeoutMilliseconds: timeoutMilliseconds
-        ) { type, payload in
+            descriptor: socket.descriptor, sequence: sequence, port: port,
+            timeoutMilliseconds: timeoutMilliseconds
+        ) { datagram in
+            let (count, length) = StatisticsLayout.take(
+                datagram, sequence: sequence, port: port, into: &batch)
+            if count > 0 { body(batch.span.extracting(0..<count)) }
+            return length
+        } _: { type, payload in
             guard Int(type) == RTM_NEWSTATS, let sample = decodeStatistics(payload) else { return }
-            body(sample.index, sample.statistics)
+            body(CollectionOfOne(sample).span)
         }
         isOutOfStep = end.isOutOfStep
         if let error = end.error("poll statistics") { throw error }
+    }
+}
+
+/// How a dump's messages are laid out: the counters' attribute follows the header of the message and
+/// of the answer at once. Whatever looks otherwise is read attribute by attribute.
+enum StatisticsLayout {
+    /// Of the attribute.
+    private static let attribute = MemoryLayout<nlmsghdr>.size + MemoryLayout<if_stats_msg>.size
+    private static let counters = attribute + MemoryLayout<nlattr>.size
+    /// With the four counters that are read, packets and bytes received and sent.
+    static let leastMessage = counters + 4 * MemoryLayout<UInt64>.size
+
+    /// Takes the messages at the head of a datagram that look so, and tells how many they are and how
+    /// many bytes they take.
+    static func take(
+        _ datagram: RawSpan, sequence: UInt32, port: UInt32, into samples: inout [LinkSample]
+    ) -> (count: Int, length: Int) {
+        var (count, position) = (0, 0)
+        var samples = samples.mutableSpan
+        while count < samples.count, let header = datagram.load(nlmsghdr.self, at: position) {
+            let length = Int(header.nlmsg_len)
+            // All that is read below lies within the least message.
+            guard length >= leastMessage, length <= datagram.byteCount - position, length & 3 == 0,
+                Int32(header.nlmsg_type) == RTM_NEWSTATS, header.nlmsg_flags == UInt16(NLM_F_MULTI),
+                header.nlmsg_seq == sequence, header.nlmsg_pid == port,
+                let attribute = datagram.load(nlattr.self, at: position + attribute),
+                Int(attribute.nla_len) == length - Self.attribute,
+                attribute.nla_type == UInt16(IFLA_STATS_LINK_64),
+                let body = datagram.load(
+                    if_stats_msg.self, at: position + MemoryLayout<nlmsghdr>.size),
+                let statistics = LinkStatistics(stats64: datagram, at: position + counters)
+            else { break }
+            samples[count] = LinkSample(
+                index: Int32(truncatingIfNeeded: body.ifindex), statistics: statistics)
+            count += 1
+            position += length
+        }
+        return (count, position)
     }
 }

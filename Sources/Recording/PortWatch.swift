@@ -18,8 +18,8 @@ struct PortWatch: Sendable {
     private var shown: [UInt64] = []
     /// At or over these, a second, it is looked at closely.
     private var thresholds: [SIMD4<Double>] = []
-    /// Growth in at least half an interval that is below these is below the thresholds.
-    private var bounds: [SIMD4<UInt64>] = []
+    /// Growth that is sure to be below them.
+    private var bounds: [GrowthBound] = []
     /// The last poll in which it mattered, and in which any did.
     private var hotAt: [UInt64] = []
     private var anyHotAt: UInt64 = 0
@@ -41,8 +41,9 @@ struct PortWatch: Sendable {
     private(set) var poll: UInt64 = keep + 1
     /// When the counters of the latest polls were read.
     private var times: [UInt64]
-    /// The places that this poll showed, in that order.
-    private(set) var order: [Int32] = []
+    /// The places that this poll showed, in that order: so many of these, which are as many as places.
+    private var places: [Int32] = []
+    private var orderCount = 0
 
     init(_ policy: Policy) {
         self.policy = policy
@@ -93,17 +94,16 @@ struct PortWatch: Sendable {
         for row in rows.indices { rows[row].append(.zero) }
         shown.append(0)
         thresholds.append(SIMD4(repeating: .infinity))
-        bounds.append(SIMD4(repeating: .max))
+        bounds.append(.none)
         hotAt.append(0)
         isClose.append(false)
         bases.append(.zero)
         cloudOf.append(-1)
-        if order.capacity < ports.count { order.reserveCapacity(ports.count * 2) }
+        places.append(0)
     }
 
     private static func lookback(_ policy: Policy) -> Int {
-        let interval = max(policy.pollInterval.wholeNanoseconds, 1_000_000)
-        return min(max(Int(1_000_000_000 / interval) + 4, 5), RecordFormat.mostPollsBefore)
+        min(max(Int(1_000_000_000 / policy.pollNanoseconds) + 4, 5), RecordFormat.mostPollsBefore)
     }
 
     /// A power of two above the polls that are looked back.
@@ -168,15 +168,9 @@ struct PortWatch: Sendable {
         return Double(mark) / unit * share
     }
 
-    private var quickStep: UInt64 { max(policy.pollInterval.wholeNanoseconds / 2, 500_000) }
-
     private mutating func setThreshold(_ slot: Int, _ port: Port) {
         thresholds[slot] = threshold(of: port)
-        // Less by more than all rounding.
-        let grown = thresholds[slot] * (Double(quickStep) / 1_000_000_000 * (1 - 1e-9))
-        for lane in 0..<4 {
-            bounds[slot][lane] = UInt64(exactly: grown[lane].rounded(.down)) ?? .max
-        }
+        bounds[slot] = GrowthBound(of: thresholds[slot], step: policy.quickStep)
     }
 
     private func threshold(of port: Port) -> SIMD4<Double> {
@@ -201,22 +195,39 @@ struct PortWatch: Sendable {
 
     mutating func sample(_ samples: Span<PortSample>) {
         let row = row(ago: 0)
-        // Apart from the others, so that it is known to be nobody else's once, not for each.
-        var latest: [SIMD4<UInt64>] = []
+        // Apart from the others, so that they are known to be nobody else's once, not for each.
+        var (latest, marks, places): ([SIMD4<UInt64>], [UInt64], [Int32]) = ([], [], [])
         swap(&latest, &rows[row])
-        defer { swap(&latest, &rows[row]) }
+        swap(&marks, &self.shown)
+        swap(&places, &self.places)
+        defer {
+            swap(&latest, &rows[row])
+            swap(&marks, &self.shown)
+            swap(&places, &self.places)
+        }
+        var counters = latest.mutableSpan
+        var shown = marks.mutableSpan
+        var order = places.mutableSpan
+        var count = orderCount
+        var at: UInt64?
         for place in samples.indices {
             let slot = samples[place].slot
             guard slot >= 0, slot < shown.count, shown[slot] & 1 == 0 else { continue }
             shown[slot] |= 1
-            latest[slot] = samples[place].counters.lanes
-            times[row] = samples[place].at.nanoseconds
-            order.append(Int32(truncatingIfNeeded: slot))
+            counters[slot] = samples[place].counters.lanes
+            at = samples[place].at.nanoseconds
+            order[count] = Int32(truncatingIfNeeded: slot)
+            count += 1
         }
+        orderCount = count
+        if let at { times[row] = at }
     }
 
     /// When the counters of this poll were read; nil where there are none.
-    var readAt: UInt64? { order.isEmpty ? nil : times[row(ago: 0)] }
+    var readAt: UInt64? { orderCount == 0 ? nil : times[row(ago: 0)] }
+
+    /// The places that this poll showed, in that order.
+    var order: ArraySlice<Int32> { places[..<orderCount] }
 
     /// An operator does something about a port: it matters.
     mutating func heat(_ id: PortID) {
@@ -236,10 +247,14 @@ struct PortWatch: Sendable {
             for cloud in cloudSums.indices { cloudSums[cloud] = .zero }
         }
         let (new, old) = (row(ago: 0), row(ago: 1))
-        let isQuick = groupThreshold == nil && times[new] >= times[old] &+ quickStep
+        let isQuick = groupThreshold == nil && times[new] >= times[old] &+ policy.quickStep
         for slot in ports.indices {
             // Shown in this poll and the one before it, and far from mattering: as nearly all are.
-            if isQuick, shown[slot] & 0b11 == 0b11, isQuiet(slot, rows[new], rows[old]) { continue }
+            if isQuick, shown[slot] & 0b11 == 0b11,
+                bounds[slot].holds(rows[old][slot], rows[new][slot])
+            {
+                continue
+            }
             guard ports[slot] != nil, matters(slot, Int(cloudOf[slot])) else { continue }
             heat(slot)
         }
@@ -251,16 +266,6 @@ struct PortWatch: Sendable {
             anyHotAt = poll
             cloudHotAt[cloud] = poll
         }
-    }
-
-    @inline(__always)
-    private func isQuiet(
-        _ slot: Int, _ new: [SIMD4<UInt64>], _ old: [SIMD4<UInt64>]
-    ) -> Bool {
-        let (now, then, bound) = (new[slot], old[slot], bounds[slot])
-        return now.x >= then.x && now.y >= then.y && now.z >= then.z && now.w >= then.w
-            && now.x &- then.x < bound.x && now.y &- then.y < bound.y
-            && now.z &- then.z < bound.z && now.w &- then.w < bound.w
     }
 
     private mutating func matters(_ slot: Int, _ cloud: Int) -> Bool {
@@ -330,7 +335,7 @@ struct PortWatch: Sendable {
             for slot in ports.indices where ports[slot] != nil { isClose[slot] = isHot(slot) }
             isAnyClose = isAnyHot
         }
-        order.removeAll(keepingCapacity: true)
+        orderCount = 0
         poll += 1
         times[row(ago: 0)] = 0
     }

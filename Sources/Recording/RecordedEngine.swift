@@ -31,6 +31,8 @@ public struct RecordedEngine: Sendable {
     public func slot(of id: PortID) -> Engine.Slot? { engine.slot(of: id) }
     /// What is known of a port.
     public func view(_ slot: Engine.Slot) -> PortView { engine.view(slot) }
+    /// A port's counters, as they were sampled last.
+    public func counters(_ slot: Engine.Slot) -> Counters { engine.counters(slot) }
     /// What is remembered of a port.
     public func memory(_ slot: Engine.Slot, now: Instant) -> PortMemory? {
         engine.memory(slot, now: now)

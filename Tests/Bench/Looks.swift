@@ -49,7 +49,9 @@ final class Decode: Look {
 
     func take() throws {
         var packets: UInt64 = 0
-        try poller.poll { packets &+= $1.rxPackets }
+        try poller.poll(batches: { samples in
+            for place in samples.indices { packets &+= samples[place].statistics.rxPackets }
+        })
         self.packets = packets
     }
 }

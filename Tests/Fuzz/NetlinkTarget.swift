@@ -91,14 +91,35 @@ private func readReply(_ span: RawSpan) throws -> Bool {
     let buffer = ReceiveBuffer(byteCount: 64)
     var end = ReplyEnd()
     var handed = 0
+    var samples: [LinkSample] = []
     let isOver = buffer.take(span, sequence: 7, port: 99, into: &end) { type, payload in
         handed += 1
-        if Int(type) == RTM_NEWSTATS { _ = decodeStatistics(payload) }
+        if Int(type) == RTM_NEWSTATS, let sample = decodeStatistics(payload) {
+            samples.append(sample)
+        }
     }
+    try promiseSameSamples(span, buffer, samples)
     try promise(handed <= span.byteCount / 16, "more messages than headers")
     try promise(isOver || !end.isOutOfStep, "out of step and not over")
     if let error = end.error("read") { try promisePrintable(error.description, "an error") }
     return handed > 0
+}
+
+/// What is taken at a datagram's head at once, and then the rest, is what is read piece by piece.
+private func promiseSameSamples(
+    _ span: RawSpan, _ buffer: borrowing ReceiveBuffer, _ wanted: [LinkSample]
+) throws {
+    var batch = [LinkSample](repeating: LinkSample(index: 0, statistics: nil), count: 3)
+    let (count, length) = StatisticsLayout.take(span, sequence: 7, port: 99, into: &batch)
+    var samples = Array(batch[..<count])
+    var end = ReplyEnd()
+    _ = buffer.take(
+        span.extracting(droppingFirst: length), sequence: 7, port: 99, into: &end
+    ) { type, payload in
+        guard Int(type) == RTM_NEWSTATS, let sample = decodeStatistics(payload) else { return }
+        samples.append(sample)
+    }
+    try promise(samples == wanted, "a quick look at counters says another thing")
 }
 
 private func readEvents(_ span: RawSpan) throws -> Bool {

@@ -15,7 +15,12 @@ extension CounterReader {
     /// One poll of everything, by default of what all want.
     fileprivate mutating func all(wanted: Bool = true) throws -> [Int32: LinkStatistics?] {
         var samples: [Int32: LinkStatistics?] = [:]
-        try poll(isWanted: { _ in wanted }) { samples[$0] = .some($1) }
+        try poll(isWanted: { _ in wanted }) { batch in
+            for place in batch.indices {
+                let sample = batch[place]
+                samples[sample.index] = .some(sample.isRead ? sample.statistics : nil)
+            }
+        }
         return samples
     }
 }

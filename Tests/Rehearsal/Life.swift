@@ -63,7 +63,7 @@ struct PlayedHost: Daemon.Host, ~Copyable {
     }
 
     mutating func poll(
-        isWanted: (Int32) -> Bool, _ body: (Int32, LinkStatistics?) -> Void
+        isWanted: (Int32) -> Bool, _ body: (Span<LinkSample>) -> Void
     ) throws(NetlinkError) {
         let packets = Self.packetsPerSecond / Life.pollsPerSecond
         switch load {
@@ -76,8 +76,12 @@ struct PlayedHost: Daemon.Host, ~Copyable {
             played.txBytes += packets * 250
         }
         let (port, played) = (port, played)
-        try kernel.poll(isWanted: isWanted) { index, statistics in
-            body(index, index == port ? played : statistics)
+        try kernel.poll(isWanted: isWanted) { samples in
+            for place in samples.indices {
+                var sample = samples[place]
+                if sample.index == port { sample = LinkSample(index: port, statistics: played) }
+                body(CollectionOfOne(sample).span)
+            }
         }
     }
 

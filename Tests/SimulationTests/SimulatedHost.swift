@@ -47,8 +47,11 @@ struct SimulatedHost: Host {
     }
 
     mutating func poll(
-        isWanted: (Int32) -> Bool, _ body: (Int32, LinkStatistics?) -> Void
+        isWanted: (Int32) -> Bool, _ body: (Span<LinkSample>) -> Void
     ) throws(NetlinkError) {
+        func tell(_ index: Int32, _ statistics: LinkStatistics?) {
+            body(CollectionOfOne(LinkSample(index: index, statistics: statistics)).span)
+        }
         guard !world.isDead else { throw Self.error(110) }
         let isCut = world.isFaulty && world.random.once(in: 60)
         let indexes = world.indexes
@@ -58,9 +61,9 @@ struct SimulatedHost: Host {
                 throw Self.error(4)
             }
             if world.ifbs[index] != nil {
-                body(index, world.walks && !isWanted(index) ? nil : LinkStatistics())
+                tell(index, world.walks && !isWanted(index) ? nil : LinkStatistics())
             } else if let shown = world.show(index) {
-                body(index, shown)
+                tell(index, shown)
             }
         }
     }

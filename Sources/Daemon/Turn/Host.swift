@@ -22,10 +22,11 @@ package protocol Host: ~Copyable {
     /// The next `takeChanges` begins with all interfaces.
     mutating func listAgain()
 
-    /// The counters of every interface. `body` gets the interface index and its counters; nil where
-    /// they would cost more than others' and `isWanted` says no.
+    /// The counters of every interface. `body` gets some at a time; one that was asked for by itself,
+    /// since `isWanted` said yes a moment ago, comes alone. Where they would cost more than others' and
+    /// `isWanted` says no, they are not read.
     mutating func poll(
-        isWanted: (Int32) -> Bool, _ body: (Int32, LinkStatistics?) -> Void
+        isWanted: (Int32) -> Bool, _ body: (Span<LinkSample>) -> Void
     ) throws(NetlinkError)
 
     /// The counters of one interface; nil where it is gone.
@@ -88,7 +89,7 @@ package struct KernelHost: Host, ~Copyable {
     package mutating func listAgain() { needsAll = true }
 
     package mutating func poll(
-        isWanted: (Int32) -> Bool, _ body: (Int32, LinkStatistics?) -> Void
+        isWanted: (Int32) -> Bool, _ body: (Span<LinkSample>) -> Void
     ) throws(NetlinkError) {
         try counters.poll(isWanted: isWanted, body)
     }

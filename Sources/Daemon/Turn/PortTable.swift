@@ -54,13 +54,36 @@ package struct PortTable: Sendable {
         var sent = DeliveredCounters()
     }
 
+    /// Eight bytes, since each poll reads all of them.
     private struct Row: Sendable {
         var index: Int32
-        var use: Use
-        /// What a watched port received from its VM, from the last dump.
-        var received = DeliveredCounters()
-        /// Added to the port's tx counters: what its limits drop on the way to the VM.
-        var toDropped = DeliveredCounters()
+        /// A slot; else `ignored`, or below it the place of an ifb, counted down.
+        private var place: Int32
+        private static let ignored: Int32 = -1
+
+        init(index: Int32, use: Use) {
+            self.index = index
+            place = 0
+            self.use = use
+        }
+
+        var use: Use {
+            get {
+                switch place {
+                case 0...: .watched(Int(place))
+                case Self.ignored: .ignored
+                default: .ours(Int(Self.ignored - 1 - place))
+                }
+            }
+            set {
+                place =
+                    switch newValue {
+                    case .watched(let slot): Int32(slot)
+                    case .ignored: Self.ignored
+                    case .ours(let place): Self.ignored - 1 - Int32(place)
+                    }
+            }
+        }
     }
 
     private var rows: [Row] = []
@@ -68,8 +91,11 @@ package struct PortTable: Sendable {
     private var cursor = 0
     private var isOutOfOrder = false
     private var seen: [Int32] = []
-    /// What the poll brought of watched ports, in the dump's order.
-    private(set) var samples: [PortSample] = []
+    /// What the poll brought of watched ports, in the dump's order: so many of these.
+    private var taken: [PortSample] = []
+    private var takenCount = 0
+    /// What ports' limits drop on the way to the VM, where they drop anything: added to their tx counters.
+    private var toDropped: [Engine.Slot: DeliveredCounters] = [:]
     private var ifbs: [OurIFB] = []
     /// The latest generation of each index that is known, and the highest of the others.
     private var generations: [Int32: UInt32] = [:]
@@ -86,51 +112,79 @@ package struct PortTable: Sendable {
     mutating func beginPoll() {
         cursor = 0
         seen.removeAll(keepingCapacity: true)
-        samples.removeAll(keepingCapacity: true)
+        takenCount = 0
         for place in ifbs.indices {
             ifbs[place].isSeen = false
             ifbs[place].isCounted = false
         }
     }
 
-    /// Takes an interface of the dump, as it was read at `at`; without counters it is only there. What is
-    /// watched goes into `samples`.
-    @inline(__always)
-    mutating func take(_ index: Int32, _ statistics: LinkStatistics?, at: Instant) {
-        if cursor < rows.count, rows[cursor].index == index {
-            cursor += 1
-        } else {
-            isOutOfOrder = true
-            guard let row = rowOf[index] else { return }
-            cursor = row + 1
-        }
-        if isOutOfOrder { seen.append(index) }
-        switch rows[cursor - 1].use {
-        case .ignored: return
-        case .ours(let place):
-            ifbs[place].isSeen = true
-            guard let statistics else { return }
-            ifbs[place].isCounted = true
-            ifbs[place].received = DeliveredCounters(
-                packets: statistics.rxPackets, bytes: statistics.rxBytes)
-            ifbs[place].sent = DeliveredCounters(
-                packets: statistics.txPackets, bytes: statistics.txBytes)
-        case .watched(let slot):
-            guard let statistics else { return }
-            rows[cursor - 1].received = DeliveredCounters(
-                packets: statistics.rxPackets, bytes: statistics.rxBytes)
-            let dropped = rows[cursor - 1].toDropped
-            let counters = Counters(
+    /// Takes interfaces of the dump, as they were read at `at`. What is watched goes among the samples.
+    mutating func take(_ batch: Span<LinkSample>, at: Instant) {
+        // Apart from the table, so that they are known to be nobody else's once, not for each.
+        var all: [PortSample] = []
+        swap(&all, &taken)
+        defer { swap(&all, &taken) }
+        var taken = all.mutableSpan
+        var count = takenCount
+        for position in batch.indices {
+            let index = batch[position].index
+            if cursor < rows.count, rows[cursor].index == index {
+                cursor += 1
+            } else {
+                isOutOfOrder = true
+                guard let row = rowOf[index] else { continue }
+                cursor = row + 1
+            }
+            if isOutOfOrder { seen.append(index) }
+            guard case .watched(let slot) = rows[cursor - 1].use else {
+                note(batch[position], of: rows[cursor - 1].use)
+                continue
+            }
+            // One that is shown twice can be more than there is room for.
+            guard batch[position].isRead, count < taken.count else { continue }
+            let statistics = batch[position].statistics
+            var counters = Counters(
                 fromPackets: statistics.rxPackets, fromBytes: statistics.rxBytes,
-                toPackets: statistics.txPackets &+ dropped.packets,
-                toBytes: statistics.txBytes &+ dropped.bytes)
-            samples.append(PortSample(slot, counters, at: at))
+                toPackets: statistics.txPackets, toBytes: statistics.txBytes)
+            if !toDropped.isEmpty, let dropped = toDropped[slot] {
+                counters.toPackets &+= dropped.packets
+                counters.toBytes &+= dropped.bytes
+            }
+            taken[count] = PortSample(slot, counters, at: at)
+            count += 1
         }
+        takenCount = count
     }
 
-    /// Leaves interfaces out of `samples`.
+    /// An interface that is no port's.
+    private mutating func note(_ sample: LinkSample, of use: Use) {
+        guard case .ours(let place) = use else { return }
+        ifbs[place].isSeen = true
+        guard sample.isRead else { return }
+        let statistics = sample.statistics
+        ifbs[place].isCounted = true
+        ifbs[place].received = DeliveredCounters(
+            packets: statistics.rxPackets, bytes: statistics.rxBytes)
+        ifbs[place].sent = DeliveredCounters(
+            packets: statistics.txPackets, bytes: statistics.txBytes)
+    }
+
+    /// Gives `body` what the poll brought of watched ports, in the dump's order.
+    func withSamples(_ body: (Span<PortSample>) -> Void) {
+        body(taken.span.extracting(0..<takenCount))
+    }
+
+    /// Leaves interfaces out of the samples.
     mutating func leaveOut(_ indexes: Set<Int32>) {
-        samples.removeAll { watched[$0.slot].map { indexes.contains($0.port.id.index) } ?? true }
+        var kept = 0
+        for place in 0..<takenCount {
+            guard let port = watched[taken[place].slot]?.port, !indexes.contains(port.id.index)
+            else { continue }
+            taken[kept] = taken[place]
+            kept += 1
+        }
+        takenCount = kept
     }
 
     /// Ends a dump: where the order was another one, the rows follow it from the next dump on.
@@ -154,11 +208,6 @@ package struct PortTable: Sendable {
             counters[row.index] = (ifbs[place].received, ifbs[place].sent)
         }
         return counters
-    }
-
-    /// What an interface received from its VM, from the last dump.
-    func received(from index: Int32) -> DeliveredCounters {
-        rowOf[index].map { rows[$0].received } ?? DeliveredCounters()
     }
 
     // MARK: Interfaces
@@ -248,7 +297,9 @@ package struct PortTable: Sendable {
         for position in row..<rows.count { rowOf[rows[position].index] = position }
         switch use {
         case .ignored: return nil
-        case .watched(let slot): return watched.removeValue(forKey: slot)
+        case .watched(let slot):
+            toDropped[slot] = nil
+            return watched.removeValue(forKey: slot)
         case .ours(let place):
             ifbs.remove(at: place)
             for position in rows.indices {
@@ -265,8 +316,8 @@ package struct PortTable: Sendable {
         guard var port = watched[slot] else { return }
         body(&port)
         watched[slot] = port
-        guard let row = rowOf[port.port.id.index] else { return }
-        rows[row].toDropped = port.measured.toDropped ?? DeliveredCounters()
+        let dropped = port.measured.toDropped
+        toDropped[slot] = dropped == DeliveredCounters() ? nil : dropped
     }
 
     private mutating func add(_ row: Row) {
@@ -275,6 +326,9 @@ package struct PortTable: Sendable {
         rows.insert(row, at: place)
         for position in place..<rows.count { rowOf[rows[position].index] = position }
         seen.reserveCapacity(rows.count)
-        samples.reserveCapacity(rows.count)
+        if taken.count < rows.count {
+            let none = PortSample(0, Counters(), at: Instant(nanoseconds: 0))
+            taken += repeatElement(none, count: rows.count * 2 - taken.count)
+        }
     }
 }

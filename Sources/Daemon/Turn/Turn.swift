@@ -177,8 +177,7 @@ package struct Turn<
         table.endPoll()
         // What leaves is watched only until nothing of ours is on it.
         if !leaving.isEmpty { table.leaveOut(leaving) }
-        let samples = table.samples
-        engine.sample(samples.span)
+        table.withSamples { engine.sample($0) }
         noteSource()
     }
 
@@ -202,13 +201,13 @@ package struct Turn<
         try machine.poll { index in
             isAsked = table.slot(of: index) != nil
             return isAsked
-        } _: { index, statistics in
+        } _: { samples in
             // The request may have waited for the kernel's lock: the counters are as old as their
             // arrival, not as the turn. Those asked for by themselves have waited alone.
             let at = isAsked ? clock() : readAt ?? clock()
             if !isAsked { readAt = at }
             isAsked = false
-            table.take(index, statistics, at: at)
+            table.take(samples, at: at)
         }
     }
 

@@ -176,7 +176,10 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             engine.delivered(slot, .to, to.adding(measured.toLane), at: now)
         }
         if let seen = measured.fromSeen {
-            held[slot]?.bypass.take(offered: table.received(from: port.port.id.index), seen: seen)
+            let offered = engine.counters(slot)
+            held[slot]?.bypass.take(
+                offered: DeliveredCounters(packets: offered.fromPackets, bytes: offered.fromBytes),
+                seen: seen)
         }
         table.update(slot) { $0.take(measured, at: now) }
         prove(slot)
