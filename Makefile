@@ -9,7 +9,7 @@ TESTS := $(BUILD)/sluicePackageTests.xctest
 PACKAGES := ca-certificates curl dpkg-dev fish g++ git iproute2 iputils-ping jq kmod libc6-dev libcurl4 libmnl-dev \
 	libncurses6 libnl-3-dev libnl-route-3-dev libsqlite3-0 libtomlplusplus-dev libvirt-clients \
 	libvirt-daemon libxml2 lintian man-db mandoc nftables openvswitch-switch pkg-config qemu-system-arm \
-	strace systemd tcpdump user-mode-linux zsh
+	strace systemd tcpdump user-mode-linux valgrind zsh
 
 # What a fleet is watched with: the tests unpack it, so that none of it runs as a service here.
 FLEET := libestr0 libfastjson4 prometheus prometheus-alertmanager prometheus-node-exporter rsyslog
