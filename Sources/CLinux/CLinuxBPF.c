@@ -81,13 +81,13 @@ int sluice_bpf_load_classifier(
 // (check_ld_imm of kernel/bpf/verifier.c), their names and arguments mean nothing.
 static int load_types(void) {
     enum { integer = 1, prototype, entry, callback };
-    static const char strings[] = "\0int\0entry\0callback";
+#define TYPE_NAMES "\0int\0entry\0callback"
     static const struct {
         struct btf_header header;
         struct btf_type integer;
         uint32_t encoding;
         struct btf_type prototype, entry, callback;
-        char strings[sizeof strings];
+        char strings[sizeof TYPE_NAMES];
     } types = {
         .header = {
             .magic = BTF_MAGIC,
@@ -95,7 +95,7 @@ static int load_types(void) {
             .hdr_len = sizeof(struct btf_header),
             .type_len = 4 * sizeof(struct btf_type) + sizeof(uint32_t),
             .str_off = 4 * sizeof(struct btf_type) + sizeof(uint32_t),
-            .str_len = sizeof strings,
+            .str_len = sizeof TYPE_NAMES,
         },
         .integer = {.name_off = 1, .info = BTF_KIND_INT << 24, .size = sizeof(int)},
         .encoding = BTF_INT_SIGNED << 24 | 8 * sizeof(int),
@@ -103,12 +103,12 @@ static int load_types(void) {
         .entry = {.name_off = 5, .info = BTF_KIND_FUNC << 24 | BTF_FUNC_GLOBAL, .type = prototype},
         .callback =
             {.name_off = 11, .info = BTF_KIND_FUNC << 24 | BTF_FUNC_STATIC, .type = prototype},
-        .strings = "\0int\0entry\0callback",
+        .strings = TYPE_NAMES,
     };
     union bpf_attr attributes;
     memset(&attributes, 0, sizeof attributes);
     attributes.btf = (uint64_t)(uintptr_t)&types;
-    attributes.btf_size = (uint32_t)(offsetof(__typeof__(types), strings) + sizeof strings);
+    attributes.btf_size = (uint32_t)(offsetof(__typeof__(types), strings) + sizeof TYPE_NAMES);
     return (int)bpf(BPF_BTF_LOAD, &attributes);
 }
 

@@ -63,15 +63,17 @@ public struct CounterReader: ~Copyable {
         source = .netlink(reason)
     }
 
-    /// Calls `body` with some interfaces at a time, in the kernel's order; those that the walk does not
-    /// cover are read only where `isWanted` says so, and come alone. Waits for RTNL only where netlink
-    /// is asked.
+    /// Calls `body` with some interfaces at a time, in the kernel's order, and whether these were asked
+    /// for by themselves, which may have waited: one that the walk does not cover is, where `isWanted`
+    /// says so, and else is not read. Waits for RTNL only where netlink is asked.
     ///
     /// - Throws: what netlink throws; every sample that `body` got is right.
     public mutating func poll(
-        isWanted: (Int32) -> Bool, _ body: (Span<LinkSample>) -> Void
+        isWanted: (Int32) -> Bool, _ body: (Span<LinkSample>, _ isLate: Bool) -> Void
     ) throws(NetlinkError) {
-        guard takeWalk(isWanted) else { return try poller.poll(batches: body) }
+        guard takeWalk(isWanted) else {
+            return try poller.poll(batches: { samples in body(samples, false) })
+        }
         // Apart from the reader, so that it is known to be nobody else's once, not for each sample.
         var batch: [LinkSample] = []
         swap(&batch, &self.batch)
@@ -129,7 +131,8 @@ public struct CounterReader: ~Copyable {
     }
 
     /// Whether few enough of those wanted are left to netlink: it takes 3 us for one, and 0.3 for
-    /// each of all.
+    /// each of all; and each request may wait for RTNL, as each datagram of a dump does, of more than a
+    /// hundred interfaces.
     private mutating func isCovering(_ isWanted: (Int32) -> Bool, now: UInt64) -> Bool {
         var uncovered = 0
         var isUntried = false
@@ -140,8 +143,10 @@ public struct CounterReader: ~Copyable {
             uncovered += 1
             guard drivers.isWorthProof(row.driver) else { return }
             isUntried = true
-            // While it has counted nothing, no comparison says anything.
-            if row.counters != LinkStatistics() { isWorthProof = true }
+            // While it has counted nothing, no comparison says anything but what kind it is.
+            if row.counters != LinkStatistics() || drivers.verdict(of: row.driver) == nil {
+                isWorthProof = true
+            }
         }
         if uncovered > 0, now >= forgivesAt {
             drivers.forgive()
@@ -152,7 +157,7 @@ public struct CounterReader: ~Copyable {
             try? prove(now: now)
             return false
         }
-        guard uncovered * 8 > count else {
+        guard uncovered * 8 > count || uncovered > max(4, count / 128) else {
             source = .bpf
             return true
         }
@@ -165,16 +170,19 @@ public struct CounterReader: ~Copyable {
     }
 
     private mutating func deliver(
-        _ isWanted: (Int32) -> Bool, _ batch: inout [LinkSample], _ body: (Span<LinkSample>) -> Void
+        _ isWanted: (Int32) -> Bool, _ batch: inout [LinkSample],
+        _ body: (Span<LinkSample>, Bool) -> Void
     ) throws(NetlinkError) {
         var count = 0
         var proven = DriverKey(operations: 0, counterType: 0)
-        try walk?.forEach { row throws(NetlinkError) in
+        // What the walk read of the others is told all the same.
+        var failure: NetlinkError?
+        walk?.forEach { row in
             // Neighbours mostly have one driver.
             let isProven = row.driver == proven || drivers.isProven(row.driver)
             if isProven { proven = row.driver }
             if count == batch.count {
-                body(batch.span)
+                body(batch.span, false)
                 count = 0
             }
             guard !isProven else {
@@ -182,18 +190,23 @@ public struct CounterReader: ~Copyable {
                 count += 1
                 return
             }
-            body(batch.span.extracting(0..<count))
+            body(batch.span.extracting(0..<count), false)
             count = 0
             guard isWanted(row.index) else {
                 batch[0] = LinkSample(index: row.index, statistics: nil)
                 count = 1
                 return
             }
-            // Gone meanwhile: as one that a dump no longer shows.
-            guard let counters = try poller.poll(index: row.index) else { return }
-            body(CollectionOfOne(LinkSample(index: row.index, statistics: counters)).span)
+            do throws(NetlinkError) {
+                // Gone meanwhile: as one that a dump no longer shows.
+                guard let counters = try poller.poll(index: row.index) else { return }
+                body(CollectionOfOne(LinkSample(index: row.index, statistics: counters)).span, true)
+            } catch {
+                failure = error
+            }
         }
-        body(batch.span.extracting(0..<count))
+        body(batch.span.extracting(0..<count), false)
+        if let failure { throw failure }
     }
 
     // MARK: The proof
@@ -216,6 +229,9 @@ public struct CounterReader: ~Copyable {
             else { continue }
             drivers.compare(
                 row.driver, before: row.counters, netlink: sample, after: last.counters)
+            if drivers.verdict(of: row.driver) == .contradicted {
+                forgivesAt = now &+ Self.restTime
+            }
         }
     }
 

@@ -2,8 +2,8 @@
 // dev_get_tstats64 reads them.
 //
 // Invariants: pure; a driver is trusted when its interfaces are of a kind that is known to do so, and
-// netlink's numbers lay between two walks' for each of them, and were not all zero. One contradiction
-// takes that away.
+// netlink's numbers lay between two walks' for each of them, and told it from other ways to count. One
+// contradiction in a comparison takes that away.
 import Netlink
 
 /// What is known of drivers.
@@ -22,6 +22,9 @@ struct DriverTable: Sendable {
     /// Of IFLA_INFO_KIND, those whose drivers count in `dev->tstats` and `dev->stats` from 5.17 on.
     /// veth, ifb, vlan, macvtap and hardware keep counters of their own.
     static let kinds: Set<String> = ["tun", "vxlan", "bridge", "geneve", "openvswitch"]
+    /// Of those, the ones that keep `struct pcpu_dstats` in some kernels.
+    private static let kindsWithDrops: Set<String> = ["vxlan", "geneve"]
+    private var mayCountDrops: Set<DriverKey> = []
     /// More drivers than a host ever has.
     private static let capacity = 256
 
@@ -48,6 +51,7 @@ struct DriverTable: Sendable {
     mutating func note(_ driver: DriverKey, kind: String?) {
         guard verdicts[driver] == nil else { return }
         verdicts[driver] = kind.map(Self.kinds.contains) == true ? .untried : .foreign
+        if kind.map(Self.kindsWithDrops.contains) == true { mayCountDrops.insert(driver) }
     }
 
     /// An interface's counters: of a walk, of netlink after it, and of a walk after that.
@@ -60,8 +64,11 @@ struct DriverTable: Sendable {
             proven.removeAll { $0 == driver }
             return
         }
-        // All zeros would fit any driver.
-        guard netlink.rxPackets > 0 || netlink.txPackets > 0, !isProven(driver) else { return }
+        // All zeros would fit any driver; and so would, where nothing was sent, one that counts drops in
+        // their place (struct pcpu_dstats before 6.14).
+        guard netlink.txPackets > 0 || netlink.rxPackets > 0 && !mayCountDrops.contains(driver),
+            !isProven(driver)
+        else { return }
         verdicts[driver] = .proven
         proven.append(driver)
     }

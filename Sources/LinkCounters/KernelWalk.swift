@@ -35,6 +35,7 @@ struct KernelWalk: ~Copyable {
     private let program: BPFRunnable
     private let shared: BPFSharedArray
     private let capacity: Int
+    private let processors: Int
     /// The namespace of the first walk.
     private let namespace: UInt64
     /// Whether it reads through typed pointers.
@@ -44,6 +45,8 @@ struct KernelWalk: ~Copyable {
 
     /// More rows are not made room for: 3 MB.
     static let mostRows = 65_536
+    /// More counters of single processors are not summed up: nothing else runs on this one meanwhile.
+    static let mostCounters = 1 << 18
     private static let leastRows = 1_024
 
     /// Loads the program with room for twice `expected` interfaces, and runs it once, in the network
@@ -87,6 +90,7 @@ struct KernelWalk: ~Copyable {
             throw WalkRefusal(error.description)
         }
         self.capacity = capacity
+        processors = plan.processors.count
         self.isTyped = isTyped
     }
 
@@ -109,6 +113,10 @@ struct KernelWalk: ~Copyable {
         guard isWhole else { throw .failed(WalkRefusal("the list of interfaces did not end")) }
         guard isHere else { throw .failed(WalkRefusal("this is another network namespace")) }
         guard found <= UInt64(capacity) else { throw .full(Int(clamping: found)) }
+        guard Int(found) * processors <= Self.mostCounters else {
+            throw .failed(
+                WalkRefusal("\(found) interfaces on \(processors) processors are too many for it"))
+        }
         count = Int(found)
     }
 

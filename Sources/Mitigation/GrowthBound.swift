@@ -1,8 +1,8 @@
 // How much counters may grow between two polls and be sure to stay below some rates: whole numbers to
 // compare with, in place of a division for each port and poll.
 //
-// Invariant: counters within the bound went on, and are below the rate whatever the rounding; those that
-// are not have to be reckoned.
+// Invariant: where `holds` says yes, no counter went back and no rate is reached, whatever the rounding;
+// where it says no, that has to be reckoned.
 
 extension Policy {
     /// The time between two polls, 1 ms to 60 s, in nanoseconds.

@@ -48,7 +48,7 @@ struct LoadMeter: Sendable {
         guard gap != 0 else { return false }
         let old = counters
         let new = SIMD4(sample.fromPackets, sample.fromBytes, sample.toPackets, sample.toBytes)
-        let former = Baselines(counters: old, at: at, poll: poll)
+        let before = Baselines(counters: old, at: at, poll: poll)
         counters = new
         at = now
         self.poll = poll
@@ -56,7 +56,7 @@ struct LoadMeter: Sendable {
             overFrom <<= gap
             overTo <<= gap
         }
-        let step = now > former.at ? now &- former.at : 0
+        let step = now > before.at ? now &- before.at : 0
         elapsed = step
         growth = new &- old
         // A healthy port costs a poll no more than this.
@@ -67,22 +67,22 @@ struct LoadMeter: Sendable {
             fastTo = 0
             return false
         }
-        return takeClosely(former, gap: gap, rules: rules, marks: marks, runs: &runs[slot])
+        return takeClosely(before, gap: gap, rules: rules, marks: marks, runs: &runs[slot])
     }
 
     /// A sample that is no measure, comes early, or may be over the mark.
     @inline(never)
     private mutating func takeClosely(
-        _ former: Baselines, gap: UInt32, rules: Rules, marks: Span<MarkSet>, runs: inout Runs
+        _ before: Baselines, gap: UInt32, rules: Rules, marks: Span<MarkSet>, runs: inout Runs
     ) -> Bool {
-        let old = former.counters
+        let old = before.counters
         guard hasBaseline, elapsed != 0, elapsed <= rules.longestGap, counters.x >= old.x,
             counters.y >= old.y, counters.z >= old.z, counters.w >= old.w
         else {
             rebase()
             return false
         }
-        return judge(former, gap: gap, rules: rules, marks: marks, runs: &runs)
+        return judge(before, gap: gap, rules: rules, marks: marks, runs: &runs)
     }
 
     /// Holds the latest sample, which may be over the mark, against it. True: a direction is tripped.

@@ -150,11 +150,11 @@ public struct StatisticsPoller: ~Copyable {
 /// How a dump's messages are laid out: the counters' attribute follows the header of the message and
 /// of the answer at once. Whatever looks otherwise is read attribute by attribute.
 enum StatisticsLayout {
-    /// Of the attribute.
-    private static let attribute = MemoryLayout<nlmsghdr>.size + MemoryLayout<if_stats_msg>.size
-    private static let counters = attribute + MemoryLayout<nlattr>.size
+    private static let attributeOffset =
+        MemoryLayout<nlmsghdr>.size + MemoryLayout<if_stats_msg>.size
+    private static let countersOffset = attributeOffset + MemoryLayout<nlattr>.size
     /// With the four counters that are read, packets and bytes received and sent.
-    static let leastMessage = counters + 4 * MemoryLayout<UInt64>.size
+    static let leastMessage = countersOffset + 4 * MemoryLayout<UInt64>.size
 
     /// Takes the messages at the head of a datagram that look so, and tells how many they are and how
     /// many bytes they take.
@@ -169,12 +169,12 @@ enum StatisticsLayout {
             guard length >= leastMessage, length <= datagram.byteCount - position, length & 3 == 0,
                 Int32(header.nlmsg_type) == RTM_NEWSTATS, header.nlmsg_flags == UInt16(NLM_F_MULTI),
                 header.nlmsg_seq == sequence, header.nlmsg_pid == port,
-                let attribute = datagram.load(nlattr.self, at: position + attribute),
-                Int(attribute.nla_len) == length - Self.attribute,
+                let attribute = datagram.load(nlattr.self, at: position + attributeOffset),
+                Int(attribute.nla_len) == length - attributeOffset,
                 attribute.nla_type == UInt16(IFLA_STATS_LINK_64),
                 let body = datagram.load(
                     if_stats_msg.self, at: position + MemoryLayout<nlmsghdr>.size),
-                let statistics = LinkStatistics(stats64: datagram, at: position + counters)
+                let statistics = LinkStatistics(stats64: datagram, at: position + countersOffset)
             else { break }
             samples[count] = LinkSample(
                 index: Int32(truncatingIfNeeded: body.ifindex), statistics: statistics)

@@ -212,7 +212,10 @@ struct PortWatch: Sendable {
         var at: UInt64?
         for place in samples.indices {
             let slot = samples[place].slot
-            guard slot >= 0, slot < shown.count, shown[slot] & 1 == 0 else { continue }
+            // A place that another port takes in the midst of a poll may be shown twice.
+            guard slot >= 0, slot < shown.count, shown[slot] & 1 == 0, count < order.count else {
+                continue
+            }
             shown[slot] |= 1
             counters[slot] = samples[place].counters.lanes
             at = samples[place].at.nanoseconds

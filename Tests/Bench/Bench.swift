@@ -81,6 +81,8 @@ struct Bench {
         for section in sections.isEmpty ? Self.known : sections {
             let begin = Moment.now
             Program.write("\(section) ...\n")
+            // What an earlier run found is not shown as this one's.
+            if !Machine.isUserMode { try report.forget(section) }
             do {
                 for part in try await parts(of: section) {
                     try report.keep(part)
@@ -90,7 +92,6 @@ struct Bench {
                     try runOnFullKernel(section)
                 }
             } catch {
-                // What it found at an earlier run is not shown as this one's.
                 failed.append(section)
                 try report.keep(
                     Part(

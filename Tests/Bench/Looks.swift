@@ -43,7 +43,8 @@ final class BareDump: Look {
 final class Decode: Look {
     let title = "sluice: every sample decoded"
     private var poller: StatisticsPoller
-    private(set) var packets: UInt64 = 0
+    /// So that what is decoded is used.
+    private var packets: UInt64 = 0
 
     init() throws { poller = try StatisticsPoller.open() }
 

@@ -87,6 +87,12 @@ struct PollSection {
             findings.allocations[look.title] = (allocations, rounds)
         }
         guard let bottom = Spread(floors) else { throw LabError("no look was taken") }
+        // The machine's pace changes from look to look: each is shown by its ratio to the floor of its own
+        // rounds, times the floor of all.
+        for place in findings.costs.indices {
+            guard let ratio = findings.ratios[findings.costs[place].title] else { continue }
+            findings.costs[place].cost = ratio.times(bottom.median)
+        }
         findings.costs.insert((floor.title, bottom), at: 0)
         findings.ratios[floor.title] = Spread([1])
     }

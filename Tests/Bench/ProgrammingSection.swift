@@ -128,7 +128,7 @@ struct ProgrammingSection {
         let (their, removals) = try pyroute2(port)
         findings.add(
             "pyroute2, an ifb with an htb", their, removals,
-            against: (making[Self.floor] ?? [], removing[Self.floor] ?? []))
+            against: (making[Self.floor] ?? [], removing[Self.floor] ?? []), inTurns: false)
         return findings
     }
 
@@ -219,7 +219,7 @@ struct ProgrammingSection {
                 On \(try Machine.sentence()), by the wall clock, in turns. Ours looks at what stands,
                 plans, does it, and reads it back; raw C sends the same changes, prepared beforehand
                 (with the eBPF program, where there is one, loaded), and looks at nothing.
-                pyroute2 makes an ifb with an htb of three classes, whatever the tree is.
+                pyroute2 makes an ifb with an htb of three classes, whatever the tree is, after the others.
 
                 \(table.markdown)
                 Requests: \(requests.joined(separator: "; ")).
@@ -258,15 +258,16 @@ struct ProgrammingSection {
 extension ProgrammingSection.Findings {
     fileprivate mutating func add(
         _ title: String, _ making: [Double], _ removing: [Double],
-        against floor: (making: [Double], removing: [Double])
+        against floor: (making: [Double], removing: [Double]), inTurns: Bool = true
     ) {
         guard let made = Spread(making), let removed = Spread(removing) else { return }
         func ratios(_ values: [Double], _ floor: [Double]) -> Spread? {
             guard let bottom = Spread(floor) else { return nil }
-            // Of one round where both were in it.
-            let isPaired = values.count == floor.count
+            // Of one round where both were in it; one that dropped out has fewer.
             return Spread(
-                values.indices.map { values[$0] / (isPaired ? floor[$0] : bottom.median) })
+                values.indices.map {
+                    values[$0] / (inTurns && $0 < floor.count ? floor[$0] : bottom.median)
+                })
         }
         times.append(
             (

@@ -41,6 +41,13 @@ struct Report {
     /// Where parts are kept.
     var folder: String
 
+    /// Forgets the parts of a section.
+    func forget(_ section: String) throws {
+        for name in Self.parts where name == section || name == section + "-full" {
+            try Tool.run("rm", "-f", "\(folder)/\(name).md", "\(folder)/\(name).head")
+        }
+    }
+
     /// Keeps a part.
     func keep(_ part: Part) throws {
         try Tool.run("mkdir", "-p", folder)

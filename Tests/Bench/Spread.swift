@@ -19,6 +19,9 @@ struct Spread: Hashable, Sendable {
         upper = Self.quantile(0.75, of: sorted)
     }
 
+    /// All of it, so many times.
+    func times(_ factor: Double) -> Spread { Spread(sorted.map { $0 * factor }) ?? self }
+
     /// The value below which this share of the values lies: 0.99 is the 99th percentile.
     func quantile(_ share: Double) -> Double { Self.quantile(share, of: sorted) }
 

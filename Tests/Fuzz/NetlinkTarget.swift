@@ -10,7 +10,9 @@ extension FuzzTarget {
     static let netlink = FuzzTarget(
         name: "netlink",
         seeds: {
-            let datagrams = [NetlinkSeeds.datagram + NetlinkSeeds.done, NetlinkSeeds.datagram]
+            let datagrams =
+                [NetlinkSeeds.datagram + NetlinkSeeds.done, NetlinkSeeds.datagram]
+                + NetlinkSeeds.statistics
             return NetlinkSeeds.payloads.map { [0] + $0 }
                 + datagrams.flatMap { [[1] + $0, [2] + $0] }
         },
@@ -98,7 +100,7 @@ private func readReply(_ span: RawSpan) throws -> Bool {
             samples.append(sample)
         }
     }
-    try promiseSameSamples(span, buffer, samples)
+    try promiseSameSamples(span, buffer, samples, end)
     try promise(handed <= span.byteCount / 16, "more messages than headers")
     try promise(isOver || !end.isOutOfStep, "out of step and not over")
     if let error = end.error("read") { try promisePrintable(error.description, "an error") }
@@ -107,7 +109,8 @@ private func readReply(_ span: RawSpan) throws -> Bool {
 
 /// What is taken at a datagram's head at once, and then the rest, is what is read piece by piece.
 private func promiseSameSamples(
-    _ span: RawSpan, _ buffer: borrowing ReceiveBuffer, _ wanted: [LinkSample]
+    _ span: RawSpan, _ buffer: borrowing ReceiveBuffer, _ wanted: [LinkSample],
+    _ wantedEnd: ReplyEnd
 ) throws {
     var batch = [LinkSample](repeating: LinkSample(index: 0, statistics: nil), count: 3)
     let (count, length) = StatisticsLayout.take(span, sequence: 7, port: 99, into: &batch)
@@ -120,6 +123,9 @@ private func promiseSameSamples(
         samples.append(sample)
     }
     try promise(samples == wanted, "a quick look at counters says another thing")
+    try promise(
+        end.code == wantedEnd.code && end.isInterrupted == wantedEnd.isInterrupted
+            && end.isOutOfStep == wantedEnd.isOutOfStep, "a quick look ends in another way")
 }
 
 private func readEvents(_ span: RawSpan) throws -> Bool {
@@ -144,8 +150,25 @@ private enum NetlinkSeeds {
                 + [9, 0, 3, 0] + Array("tap0\0".utf8) + [0, 0, 0] + [8, 0, 10, 0, 5, 0, 0, 0]
                 + [12, 0, 18, 0, 8, 0, 1, 0] + Array("tun\0".utf8),
             // RTM_NEWSTATS: struct if_stats_msg, IFLA_STATS_LINK_64 of 200 bytes.
-            [0, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 204, 0, 1, 0] + (0..<200).map { UInt8($0) },
+            counters,
         ]
+
+    private static let counters: [UInt8] =
+        [0, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 204, 0, 1, 0] + (0..<200).map { UInt8($0) }
+
+    /// Datagrams of a dump of counters: whole, interrupted in its midst (NLM_F_DUMP_INTR), with a message
+    /// of another request, and with an attribute for alignment before the counters (IFLA_STATS_UNSPEC).
+    static let statistics: [[UInt8]] = {
+        let one = message(type: 92, counters)
+        let padded = message(type: 92, counters[..<12] + [4, 0, 0, 0] + counters[12...])
+        var (interrupted, foreign) = (one, one)
+        interrupted[6] |= 16
+        foreign[8] = 8
+        return [
+            one + one + one + one + one + done, one + one + interrupted + one + done,
+            one + foreign + one + done, one + padded + one + done,
+        ]
+    }()
 
     private static let captured: [[UInt8]] = [
         Fixture.tbfReply.bytes, Fixture.netemReply.bytes, Fixture.htbReply.bytes,
@@ -161,7 +184,7 @@ private enum NetlinkSeeds {
     /// NLMSG_DONE.
     static let done = message(type: 3, [0, 0, 0, 0])
 
-    private static func message(type: UInt8, _ payload: [UInt8]) -> [UInt8] {
+    private static func message(type: UInt8, _ payload: some Collection<UInt8>) -> [UInt8] {
         let length = UInt32(16 + payload.count)
         return (0..<4).map { UInt8(truncatingIfNeeded: length >> (8 * $0)) }
             + [type, 0, 2, 0, 7, 0, 0, 0, 99, 0, 0, 0] + payload

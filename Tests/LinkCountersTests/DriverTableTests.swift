@@ -46,6 +46,17 @@ import Testing
         #expect(table.isProven(driver))
     }
 
+    /// Guards against: drops that are taken for what was sent, since nothing was sent yet.
+    @Test(arguments: ["vxlan", "geneve"]) func oneThatMayCountDropsHasToSend(_ kind: String) {
+        var table = DriverTable()
+        table.note(driver, kind: kind)
+        let received = LinkStatistics(rxPackets: 7, rxBytes: 420)
+        table.compare(driver, before: received, netlink: received, after: received)
+        #expect(!table.isProven(driver) && table.isWorthProof(driver))
+        table.compare(driver, before: counters(5), netlink: counters(7), after: counters(9))
+        #expect(table.isProven(driver))
+    }
+
     /// Guards against: numbers of drivers with counters of their own.
     @Test(arguments: ["veth", "ifb", "vlan", "macvtap", nil])
     func othersAreNeverProven(_ kind: String?) {

@@ -15,7 +15,7 @@ extension CounterReader {
     /// One poll of everything, by default of what all want.
     fileprivate mutating func all(wanted: Bool = true) throws -> [Int32: LinkStatistics?] {
         var samples: [Int32: LinkStatistics?] = [:]
-        try poll(isWanted: { _ in wanted }) { batch in
+        try poll(isWanted: { _ in wanted }) { batch, _ in
             for place in batch.indices {
                 let sample = batch[place]
                 samples[sample.index] = .some(sample.isRead ? sample.statistics : nil)

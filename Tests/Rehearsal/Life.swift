@@ -63,7 +63,7 @@ struct PlayedHost: Daemon.Host, ~Copyable {
     }
 
     mutating func poll(
-        isWanted: (Int32) -> Bool, _ body: (Span<LinkSample>) -> Void
+        isWanted: (Int32) -> Bool, _ body: (Span<LinkSample>, _ isLate: Bool) -> Void
     ) throws(NetlinkError) {
         let packets = Self.packetsPerSecond / Life.pollsPerSecond
         switch load {
@@ -76,11 +76,11 @@ struct PlayedHost: Daemon.Host, ~Copyable {
             played.txBytes += packets * 250
         }
         let (port, played) = (port, played)
-        try kernel.poll(isWanted: isWanted) { samples in
+        try kernel.poll(isWanted: isWanted) { samples, isLate in
             for place in samples.indices {
                 var sample = samples[place]
                 if sample.index == port { sample = LinkSample(index: port, statistics: played) }
-                body(CollectionOfOne(sample).span)
+                body(CollectionOfOne(sample).span, isLate)
             }
         }
     }

@@ -47,10 +47,10 @@ struct SimulatedHost: Host {
     }
 
     mutating func poll(
-        isWanted: (Int32) -> Bool, _ body: (Span<LinkSample>) -> Void
+        isWanted: (Int32) -> Bool, _ body: (Span<LinkSample>, _ isLate: Bool) -> Void
     ) throws(NetlinkError) {
         func tell(_ index: Int32, _ statistics: LinkStatistics?) {
-            body(CollectionOfOne(LinkSample(index: index, statistics: statistics)).span)
+            body(CollectionOfOne(LinkSample(index: index, statistics: statistics)).span, false)
         }
         guard !world.isDead else { throw Self.error(110) }
         let isCut = world.isFaulty && world.random.once(in: 60)

@@ -22,11 +22,11 @@ package protocol Host: ~Copyable {
     /// The next `takeChanges` begins with all interfaces.
     mutating func listAgain()
 
-    /// The counters of every interface. `body` gets some at a time; one that was asked for by itself,
-    /// since `isWanted` said yes a moment ago, comes alone. Where they would cost more than others' and
-    /// `isWanted` says no, they are not read.
+    /// The counters of every interface. `body` gets some at a time, and whether these were asked for by
+    /// themselves, which may have waited. Where they would cost more than others' and `isWanted` says no,
+    /// they are not read.
     mutating func poll(
-        isWanted: (Int32) -> Bool, _ body: (Span<LinkSample>) -> Void
+        isWanted: (Int32) -> Bool, _ body: (Span<LinkSample>, _ isLate: Bool) -> Void
     ) throws(NetlinkError)
 
     /// The counters of one interface; nil where it is gone.
@@ -89,7 +89,7 @@ package struct KernelHost: Host, ~Copyable {
     package mutating func listAgain() { needsAll = true }
 
     package mutating func poll(
-        isWanted: (Int32) -> Bool, _ body: (Span<LinkSample>) -> Void
+        isWanted: (Int32) -> Bool, _ body: (Span<LinkSample>, _ isLate: Bool) -> Void
     ) throws(NetlinkError) {
         try counters.poll(isWanted: isWanted, body)
     }

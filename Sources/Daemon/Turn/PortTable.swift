@@ -119,8 +119,9 @@ package struct PortTable: Sendable {
         }
     }
 
-    /// Takes interfaces of the dump, as they were read at `at`. What is watched goes among the samples.
-    mutating func take(_ batch: Span<LinkSample>, at: Instant) {
+    /// Takes interfaces of the dump, as they were read at `at`. What is watched goes among the samples,
+    /// but where that is no measure: it is only there.
+    mutating func take(_ batch: Span<LinkSample>, at: Instant, isMeasure: Bool = true) {
         // Apart from the table, so that they are known to be nobody else's once, not for each.
         var all: [PortSample] = []
         swap(&all, &taken)
@@ -142,7 +143,7 @@ package struct PortTable: Sendable {
                 continue
             }
             // One that is shown twice can be more than there is room for.
-            guard batch[position].isRead, count < taken.count else { continue }
+            guard batch[position].isRead, isMeasure, count < taken.count else { continue }
             let statistics = batch[position].statistics
             var counters = Counters(
                 fromPackets: statistics.rxPackets, fromBytes: statistics.rxBytes,

@@ -163,7 +163,9 @@ package struct Turn<
     private mutating func poll(clock: () -> Instant) {
         table.beginPoll()
         do throws(NetlinkError) {
-            try Self.read(machine: &machine, into: &table, clock: clock)
+            // So old what is asked for by itself may be, in a poll that has one moment.
+            let patience = engine.policy.pollInterval / 10
+            try Self.read(machine: &machine, into: &table, patience: patience, clock: clock)
             interruptions = 0
         } catch {
             counts.failedPolls += 1
@@ -194,20 +196,19 @@ package struct Turn<
     /// The counters of one poll. Names its parts one by one: what is done for each interface looks up
     /// nothing of the turn, whose layout is known at run time only where it is not specialised.
     private static func read(
-        machine: inout Machine, into table: inout PortTable, clock: () -> Instant
+        machine: inout Machine, into table: inout PortTable, patience: Duration,
+        clock: () -> Instant
     ) throws(NetlinkError) {
         var readAt: Instant?
-        var isAsked = false
         try machine.poll { index in
-            isAsked = table.slot(of: index) != nil
-            return isAsked
-        } _: { samples in
+            table.slot(of: index) != nil
+        } _: { samples, isLate in
             // The request may have waited for the kernel's lock: the counters are as old as their
-            // arrival, not as the turn. Those asked for by themselves have waited alone.
-            let at = isAsked ? clock() : readAt ?? clock()
-            if !isAsked { readAt = at }
-            isAsked = false
-            table.take(samples, at: at)
+            // arrival, not as the turn. Those asked for by themselves have waited alone: too long, and
+            // they are left out, since a poll has one moment, which is recorded.
+            let at = readAt ?? clock()
+            readAt = at
+            table.take(samples, at: at, isMeasure: !isLate || clock().since(at) <= patience)
         }
     }
 

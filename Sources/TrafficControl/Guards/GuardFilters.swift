@@ -72,7 +72,7 @@ struct GuardCode: Sendable {
         }
     }
 
-    /// The program of a filter that was made here.
+    /// The program of a filter that was made here; of any other an empty one, which the kernel refuses.
     func program(_ digest: ProgramDigest) -> [ClassicInstruction] { programs[digest] ?? [] }
 
     /// Keeps a program.
@@ -103,9 +103,11 @@ struct ProgramDigest: Hashable, Sendable {
     init(_ program: [ClassicInstruction]) {
         var hash = FowlerNollVo()
         for instruction in program {
-            hash.add(
-                Int(instruction.code) << 48 | Int(instruction.jt) << 40 | Int(instruction.jf) << 32
-                    | Int(instruction.k))
+            hash.add(Int(instruction.code))
+            hash.add(Int(instruction.jt) << 8 | Int(instruction.jf))
+            hash.add(Int(instruction.k))
+            // Else a number's highest bits would tell of its lowest alone.
+            hash.fold()
         }
         self.hash = hash.value
     }
@@ -118,6 +120,8 @@ struct FowlerNollVo {
     mutating func add(_ number: Int) {
         value = (value ^ UInt64(bitPattern: Int64(number))) &* 0x0000_0100_0000_01b3
     }
+
+    mutating func fold() { value ^= value >> 32 }
 }
 
 /// A guard's filter.
