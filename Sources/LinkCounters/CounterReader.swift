@@ -174,27 +174,20 @@ public struct CounterReader: ~Copyable {
         _ body: (Span<LinkSample>, Bool) -> Void
     ) throws(NetlinkError) {
         var count = 0
-        var proven = DriverKey(operations: 0, counterType: 0)
         // What the walk read of the others is told all the same.
         var failure: NetlinkError?
         walk?.forEach { row in
-            // Neighbours mostly have one driver.
-            let isProven = row.driver == proven || drivers.isProven(row.driver)
-            if isProven { proven = row.driver }
-            if count == batch.count {
-                body(batch.span, false)
+            let isProven = drivers.isProven(row.driver)
+            let isAsked = !isProven && isWanted(row.index)
+            // What was walked comes before what is asked for now, which may wait.
+            if isAsked || count == batch.count {
+                body(batch.span.extracting(0..<count), false)
                 count = 0
             }
-            guard !isProven else {
-                batch[count] = LinkSample(index: row.index, statistics: row.counters)
+            guard isAsked else {
+                batch[count] = LinkSample(
+                    index: row.index, statistics: isProven ? row.counters : nil)
                 count += 1
-                return
-            }
-            body(batch.span.extracting(0..<count), false)
-            count = 0
-            guard isWanted(row.index) else {
-                batch[0] = LinkSample(index: row.index, statistics: nil)
-                count = 1
                 return
             }
             do throws(NetlinkError) {

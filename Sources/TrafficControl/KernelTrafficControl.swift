@@ -26,7 +26,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
     var installed: [Int32: Installed] = [:]
     /// What was asked of ports' guards; a port that is not here keeps what stands there.
     var guarded: [Int32: GuardOrder] = [:]
-    /// The guards that were made last: those of a port are mostly put a moment later.
+    /// The guards that were made last (`code`).
     var latestCode = GuardCode.none
     /// What was on ports before ours, where it is known.
     var origins: [Int32: PortOrigin] = [:]
@@ -229,6 +229,10 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         wanted.guards = order?.compiled.filters(at: site.hook)
         let steps = Plan.steps(from: observed, to: wanted, site: site)
         let ownsHook = observed.hook == nil || observed.ownsHook
+        var guardCode = GuardCode.none
+        if let compiled = order?.compiled, steps.contains(where: \.putsGuard) {
+            guardCode = code(of: compiled.guards, by: compiled.enforcer)
+        }
         var execution = Execution(
             port: port,
             tag: Tag(
@@ -237,7 +241,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
             ifbs: observed.ifbs.mapValues(\.link.index),
             buckets: observed.buckets, guardCounters: observed.guardCounters,
             ingressParent: observed.ingressParent,
-            guardCode: steps.contains(where: \.putsGuard) ? code(of: order) : .none)
+            guardCode: guardCode)
         do throws(StepFailure) {
             for step in steps { try execution.run(step, on: &socket) }
             if !steps.isEmpty {

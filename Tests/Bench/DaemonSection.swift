@@ -13,6 +13,14 @@ struct DaemonSection {
         var isGuarded = false
         /// Whether counters come from the walk in the kernel.
         var usesBPF = false
+
+        /// The first cells of its row: ports, guards, counters.
+        var cells: [String] {
+            [
+                ports.grouped, isGuarded ? "on every port" : "none",
+                usesBPF ? "eBPF" : "netlink",
+            ]
+        }
     }
 
     private struct Findings: Sendable {
@@ -42,17 +50,14 @@ struct DaemonSection {
             "ports", "guards", "counters", "share of a core at 10 Hz", "resident (VmRSS)",
             "of it its own (RssAnon)")
         for found in all {
-            table.add(
-                found.load.ports.grouped, found.load.isGuarded ? "on every port" : "none",
-                found.load.usesBPF ? "eBPF" : "netlink", "\((found.share * 100).ratio) %",
-                "\((Double(found.resident) / 1_000).fixed(1)) MB",
-                "\((Double(found.anonymous) / 1_000).fixed(1)) MB")
+            table.rows.append(
+                found.load.cells + [
+                    "\((found.share * 100).ratio) %",
+                    "\((Double(found.resident) / 1_000).fixed(1)) MB",
+                    "\((Double(found.anonymous) / 1_000).fixed(1)) MB",
+                ])
         }
-        for (load, why) in failures {
-            table.add(
-                load.ports.grouped, load.isGuarded ? "on every port" : "none",
-                load.usesBPF ? "eBPF" : "netlink", "failed: \(why)", "", "")
-        }
+        for (load, why) in failures { table.rows.append(load.cells + ["failed: \(why)", "", ""]) }
         return Part(
             name: "daemon",
             markdown: """
@@ -86,17 +91,11 @@ struct DaemonSection {
         try Ports.make(1...ports, in: folder)
         let turn = try WholeTurn("", claims: true)
         for _ in 0..<polls / 100 { try turn.take() }
-        let early = try Self.kilobytes("RssAnon:", of: "self")
+        let early = try kilobytes("RssAnon", ofProcess: "self")
         for _ in 0..<polls - polls / 100 { try turn.take() }
-        let late = try Self.kilobytes("RssAnon:", of: "self")
+        let late = try kilobytes("RssAnon", ofProcess: "self")
         return "Over \(polls.grouped) polls of \(ports) ports in one process RssAnon went from "
             + "\(early.grouped) kB, after the first hundredth, to \(late.grouped) kB.\n"
-    }
-
-    private static func kilobytes(_ name: String, of process: String) throws -> Int {
-        let memory = try readFile("/proc/\(process)/status")
-        let line = memory.split(separator: "\n").first { $0.hasPrefix(name) } ?? ""
-        return Int(line.split(separator: " ").dropFirst().first ?? "") ?? 0
     }
 
     private func measure(_ load: Load) throws -> Findings {
@@ -153,8 +152,8 @@ struct DaemonSection {
         let found = Findings(
             load: load,
             share: spent / (seconds * 1e9),
-            resident: try Self.kilobytes("VmRSS:", of: "\(daemon.pid)"),
-            anonymous: try Self.kilobytes("RssAnon:", of: "\(daemon.pid)"))
+            resident: try kilobytes("VmRSS", ofProcess: "\(daemon.pid)"),
+            anonymous: try kilobytes("RssAnon", ofProcess: "\(daemon.pid)"))
         try daemon.stop()
         sender.close()
         return found

@@ -43,7 +43,7 @@ struct Report {
 
     /// Forgets the parts of a section.
     func forget(_ section: String) throws {
-        for name in Self.parts where name == section || name == section + "-full" {
+        for name in [section, section + "-full"] {
             try Tool.run("rm", "-f", "\(folder)/\(name).md", "\(folder)/\(name).head")
         }
     }

@@ -73,7 +73,7 @@ import Testing
         let turnAfter = try cpuSeconds("/proc/\(daemon.pid)/task/\(daemon.pid)/stat")
         outcome.cpuShare = (after - before) / elapsed
         outcome.turnShare = (turnAfter - turnBefore) / elapsed
-        outcome.residentKilobytes = try number("VmRSS:", of: daemon.pid)
+        outcome.residentKilobytes = try kilobytes("VmRSS", ofProcess: "\(daemon.pid)")
         outcome.attempts = clients.map(\.count)
         clients.forEach { $0.stop() }
         let status = try daemon.status()
@@ -92,12 +92,6 @@ import Testing
                 + "\(Int(outcome.turnShare * 100))%; root waited "
                 + "\(outcome.honestAnswer.inMilliseconds) ms at most")
         return outcome
-    }
-
-    private static func number(_ key: String, of pid: Int32) throws -> Int {
-        let status = try readFile("/proc/\(pid)/status")
-        let line = status.split(separator: "\n").first { $0.hasPrefix(key) } ?? ""
-        return Int(line.dropFirst(key.count).split { " \t".contains($0) }.first ?? "") ?? .max
     }
 
     private static func descriptors(of pid: Int32) throws -> Int {

@@ -227,9 +227,7 @@ struct Figures: CustomStringConvertible {
     /// As they are now.
     init(of daemon: DaemonProcess) throws {
         descriptors = try Tool.run("ls", "/proc/\(daemon.pid)/fd").split(separator: "\n").count
-        let status = try readFile("/proc/\(daemon.pid)/status")
-        let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") } ?? ""
-        kilobytes = Int(line.split(separator: " ").dropFirst().first ?? "") ?? 0
+        kilobytes = try Lab.kilobytes("VmRSS", ofProcess: "\(daemon.pid)")
         ifbs = try KernelTests.ifbs().count
         actions = ["police", "mirred"].reduce(0) { sum, kind in
             let text = (try? Tool.run("tc", "actions", "list", "action", kind)) ?? ""

@@ -321,9 +321,7 @@ import TrafficControl
                 return status.polls > 50 && status.ports.count == Self.ports
                     && status.ports.allSatisfy { $0.guards?.inForce ?? false == isGuarded }
             }
-            let status = try readFile("/proc/\(stage.daemon.pid)/status")
-            let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") } ?? ""
-            let kilobytes = Int(line.split(separator: " ").dropFirst().first ?? "") ?? .max
+            let kilobytes = try kilobytes("VmRSS", ofProcess: "\(stage.daemon.pid)")
             report(
                 "resident at \(Self.ports) ports\(isGuarded ? ", each guarded" : ""): "
                     + "\(kilobytes) kB")

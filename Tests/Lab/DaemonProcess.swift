@@ -24,18 +24,17 @@ public final class DaemonProcess: Sendable {
     ///   - folder: where the notify socket is made.
     ///   - config: the configuration file.
     ///   - socket: the control socket that the configuration names.
-    ///   - wrapper: what runs it, the program's path last; nil: it runs by itself.
+    ///   - wrapper: what runs it, the program's path last; empty: it runs by itself.
     /// - Throws: `LabError` with the daemon's last lines where it ends or is not ready in time.
     public init(
         in folder: borrowing ScratchFolder, config: String, socket: String,
-        options: [String] = [], under wrapper: [String]? = nil,
+        options: [String] = [], under wrapper: [String] = [],
         readyWithin limit: Duration = .seconds(20)
     ) throws(LabError) {
         self.socket = socket
         let path = folder.file("notify.\(Moment.now.nanoseconds)")
         let ends = try Ends(notify: path)
-        var command = wrapper ?? []
-        if command.isEmpty { command = [try Self.binary("sluiced")] }
+        let command = wrapper.isEmpty ? [try Self.binary("sluiced")] : wrapper
         child = try ChildProcess(
             command[0], command.dropFirst() + ["--foreground", "--config", config] + options,
             environment: [

@@ -68,3 +68,16 @@ func contents(of descriptor: Int32) -> String {
         bytes += chunk[..<count]
     }
 }
+
+/// What a process takes of memory, by a line of its /proc/PID/status, in kilobytes: `VmRSS`, `RssAnon`.
+///
+/// - Parameter process: its number, or `self`.
+/// - Throws: `LabError` where it is not there, or has no such line.
+public func kilobytes(_ key: String, ofProcess process: String) throws(LabError) -> Int {
+    let path = "/proc/\(process)/status"
+    let line = try readFile(path).split(separator: "\n").first { $0.hasPrefix("\(key):") } ?? ""
+    guard let number = Int(line.dropFirst(key.count + 1).filter(\.isNumber)) else {
+        throw LabError("read \(key) of \(path)")
+    }
+    return number
+}

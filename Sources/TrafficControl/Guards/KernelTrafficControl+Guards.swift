@@ -28,10 +28,10 @@ extension KernelTrafficControl {
             if let problem = wanted.problems.first {
                 throw .refused("guards of \(port.name): \(problem.key) \(problem.sentence)")
             }
-            latestCode = GuardCode(wanted, enforcer: try guardEnforcer(for: wanted), parts: parts)
+            let code = code(of: wanted, by: try guardEnforcer(for: wanted))
             // Counters go on where the program stays.
             order = GuardOrder(
-                compiled: latestCode.compiled, counters: order?.counters,
+                compiled: code.compiled, counters: order?.counters,
                 ownsHook: order?.ownsHook ?? false)
         }
         try change(port, to: installed[port.index]?.limits, guards: order)
@@ -57,11 +57,11 @@ extension KernelTrafficControl {
         throw .refused("this kernel does not have \(wanted), which guards are made of")
     }
 
-    /// The programs of what was asked of a port.
-    mutating func code(of order: GuardOrder?) -> GuardCode {
-        guard let compiled = order?.compiled else { return .none }
-        if latestCode.compiled.guards != compiled.guards {
-            latestCode = GuardCode(compiled.guards, enforcer: compiled.enforcer, parts: parts)
+    /// The programs of guards. Many ports in a row have the same ones, and each takes them twice: to know
+    /// what is asked, and to put it.
+    mutating func code(of guards: Guards, by enforcer: GuardEnforcer) -> GuardCode {
+        if latestCode.compiled.guards != guards || latestCode.compiled.enforcer != enforcer {
+            latestCode = GuardCode(guards, enforcer: enforcer, parts: parts)
         }
         return latestCode
     }
