@@ -233,7 +233,8 @@ let package = Package(
         .testTarget(
             name: "TrafficControlTests",
             dependencies: [
-                "Lab", "LabTesting", "LinuxSystem", "Mitigation", "Netlink", "TrafficControl",
+                "CBench", "Lab", "LabTesting", "LinuxSystem", "Mitigation", "Netlink",
+                "TrafficControl",
             ],
             swiftSettings: strict),
         .testTarget(

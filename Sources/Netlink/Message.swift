@@ -106,6 +106,13 @@ struct Message: ~Copyable {
         return unsafe [UInt8](UnsafeRawBufferPointer(start: header, count: count))
     }
 
+    /// Has the kernel answer with the object as the change leaves it (NLM_F_ECHO).
+    mutating func askForEcho() {
+        let header = unsafe nlmsg_hdr(pointer)
+        guard let header = unsafe header else { return }
+        unsafe header.pointee.nlmsg_flags |= UInt16(NLM_F_ECHO)
+    }
+
     /// Gives the message a new sequence number at the next `send`.
     func renew() {
         let header = unsafe nlmsg_hdr(pointer)

@@ -156,7 +156,7 @@ extension RouteSocket {
         return found
     }
 
-    /// Makes an ifb with one transmit queue, down, and gives its index.
+    /// Makes an ifb with one transmit queue, down.
     /// `ip link add NAME numtxqueues 1 type ifb; ip link set NAME alias ALIAS`
     ///
     /// The kernel loads the module where it is not loaded (`rtnl-link-ifb`); the module then makes
@@ -167,7 +167,7 @@ extension RouteSocket {
     ///   254 (libnl sends its NUL too); EOPNOTSUPP where the kernel has no ifb.
     public mutating func createIFB(
         name: String, alias: String, mtu: UInt32? = nil
-    ) throws(NetlinkError) -> Int32 {
+    ) throws(NetlinkError) -> Link {
         let operation = "add ifb \(printable(name.utf8))"
         guard (1..<Int(IFNAMSIZ)).contains(name.utf8.count), alias.utf8.count < 255 else {
             throw NetlinkError(operation: operation, code: EINVAL)
@@ -175,10 +175,10 @@ extension RouteSocket {
         try transact(
             try Message.createIFB(name: name, alias: alias, mtu: mtu, operation: operation),
             operation)
-        guard let link = try link(name: Array(name.utf8)) else {
+        guard var link = try link(name: Array(name.utf8)) else {
             throw NetlinkError(operation: operation, code: ENODEV)
         }
-        if link.alias ?? [] == Array(alias.utf8) { return link.index }
+        if link.alias ?? [] == Array(alias.utf8) { return link }
         do {
             let operation = "set the alias of interface \(link.index)"
             try transact(
@@ -187,7 +187,8 @@ extension RouteSocket {
             try? deleteLink(link.index)
             throw error
         }
-        return link.index
+        link.alias = Array(alias.utf8)
+        return link
     }
 
     /// Makes a pair of Ethernet interfaces that lead to each other, down, and gives their indexes.

@@ -31,7 +31,7 @@ extension RouteSocket {
         var found: QdiscRecord?
         do {
             try transact(message, "get qdisc at \(parent) of interface \(index)") { type, payload in
-                if Int(type) == RTM_NEWQDISC { found = QdiscRecord(payload: payload) }
+                found = QdiscRecord(type: type, payload: payload) ?? found
             }
         } catch {
             // EINVAL: there is one that is not shown (tc_qdisc_dump_ignore).
@@ -56,42 +56,50 @@ extension RouteSocket {
 
     /// Adds a qdisc; never replaces one. `ingress` and `clsact` have their own place whatever
     /// `parent` and `handle` say. `tc qdisc add dev D parent P handle H …`
+    ///
+    /// Gives it as the kernel tells it then; so do all changes here.
     /// - Throws: EEXIST where there is one with this handle or at this place; ENOENT where the
     ///   parent or the kind is unknown; ENODEV where the interface is gone.
+    @discardableResult
     public mutating func add(
         _ qdisc: Qdisc, to index: Int32, parent: Handle, handle: Handle
-    ) throws(NetlinkError) {
-        try transact(
+    ) throws(NetlinkError) -> QdiscRecord? {
+        try change(
             try .qdisc(
                 RTM_NEWQDISC, flags: NLM_F_CREATE | NLM_F_EXCL, qdisc, index: index,
                 parent: parent, handle: handle, clock: clock),
-            "add \(qdisc.kind) qdisc \(handle) on interface \(index)")
+            "add \(qdisc.kind) qdisc \(handle) on interface \(index)",
+            QdiscRecord.init(type:payload:))
     }
 
     /// Puts a root qdisc in the place of whatever is there, in one request, so that the interface
     /// never is without one; where the kernel refuses it, what is there stays.
     /// `tc qdisc replace dev D root handle H …`
+    @discardableResult
     public mutating func replaceRoot(
         with qdisc: Qdisc, of index: Int32, handle: Handle
-    ) throws(NetlinkError) {
-        try transact(
+    ) throws(NetlinkError) -> QdiscRecord? {
+        try change(
             try .qdisc(
                 RTM_NEWQDISC, flags: NLM_F_CREATE | NLM_F_REPLACE, qdisc, index: index,
                 parent: .root, handle: handle, clock: clock),
-            "put \(qdisc.kind) qdisc \(handle) at the root of interface \(index)")
+            "put \(qdisc.kind) qdisc \(handle) at the root of interface \(index)",
+            QdiscRecord.init(type:payload:))
     }
 
     /// Changes a qdisc in place, without a gap and without losing what waits in it.
     /// `tc qdisc change dev D parent P handle H …`
     /// - Throws: ENOENT where there is none; EINVAL where it is of another kind.
+    @discardableResult
     public mutating func change(
         _ qdisc: Qdisc, of index: Int32, parent: Handle, handle: Handle
-    ) throws(NetlinkError) {
-        try transact(
+    ) throws(NetlinkError) -> QdiscRecord? {
+        try change(
             try .qdisc(
                 RTM_NEWQDISC, flags: 0, qdisc, index: index, parent: parent, handle: handle,
                 clock: clock),
-            "change \(qdisc.kind) qdisc \(handle) on interface \(index)")
+            "change \(qdisc.kind) qdisc \(handle) on interface \(index)",
+            QdiscRecord.init(type:payload:))
     }
 
     /// Deletes a qdisc and what hangs on it; with `kind`, only if it is of that kind.
@@ -109,24 +117,26 @@ extension RouteSocket {
     // MARK: classes
 
     /// Adds an htb class; never replaces one. `tc class add dev D parent P classid C htb …`
+    @discardableResult
     public mutating func addClass(
         _ htb: HTBClass, to index: Int32, parent: Handle, classID: Handle
-    ) throws(NetlinkError) {
-        try transact(
+    ) throws(NetlinkError) -> ClassRecord? {
+        try change(
             try .htbClass(
                 flags: NLM_F_CREATE | NLM_F_EXCL, htb, index: index, parent: parent,
                 classID: classID, clock: clock),
-            "add htb class \(classID) on interface \(index)")
+            "add htb class \(classID) on interface \(index)", ClassRecord.init(type:payload:))
     }
 
     /// Changes an htb class in place. `tc class change dev D parent P classid C htb …`
+    @discardableResult
     public mutating func changeClass(
         _ htb: HTBClass, of index: Int32, parent: Handle, classID: Handle
-    ) throws(NetlinkError) {
-        try transact(
+    ) throws(NetlinkError) -> ClassRecord? {
+        try change(
             try .htbClass(
                 flags: 0, htb, index: index, parent: parent, classID: classID, clock: clock),
-            "change htb class \(classID) on interface \(index)")
+            "change htb class \(classID) on interface \(index)", ClassRecord.init(type:payload:))
     }
 
     /// Deletes a class. `tc class del dev D classid C`
@@ -141,9 +151,8 @@ extension RouteSocket {
     public mutating func classes(of index: Int32) throws(NetlinkError) -> [ClassRecord] {
         var message = try Message(type: RTM_GETTCLASS, flags: NLM_F_DUMP)
         message.append(tcmsg(index: index, handle: .unspecified, parent: .unspecified))
-        return try dump(message, "list classes of interface \(index)") { type, payload in
-            Int(type) == RTM_NEWTCLASS ? ClassRecord(payload: payload) : nil
-        }
+        return try dump(
+            message, "list classes of interface \(index)", ClassRecord.init(type:payload:))
     }
 
     // MARK: filters
@@ -152,14 +161,19 @@ extension RouteSocket {
     /// place. `tc filter replace dev D parent P pref N protocol PR handle H bpf …`
     /// - Throws: EINVAL for preference or handle 0, or more than 32 actions; ENOENT where the hook,
     ///   the classifier or an action's module is missing (the kernel's sentence says which).
-    public mutating func put(_ filter: Filter, on index: Int32) throws(NetlinkError) {
+    @discardableResult
+    public mutating func put(
+        _ filter: Filter, on index: Int32
+    ) throws(NetlinkError) -> FilterRecord? {
         let operation =
             "put filter \(filter.preference)/\(String(filter.handle, radix: 16)) on interface "
             + "\(index) parent \(filter.parent)"
         guard filter.preference != 0, filter.handle != 0,
             filter.actions.count <= Int(TCA_ACT_MAX_PRIO)
         else { throw NetlinkError(operation: operation, code: EINVAL) }
-        try transact(try .filter(filter, index: index, clock: clock), operation)
+        return try change(
+            try .filter(filter, index: index, clock: clock), operation,
+            FilterRecord.init(type:payload:))
     }
 
     /// Deletes one filter. `tc filter del dev D parent P pref N protocol PR handle H KIND`
@@ -189,9 +203,31 @@ extension RouteSocket {
         var message = try Message(type: RTM_GETTFILTER, flags: NLM_F_DUMP)
         message.append(tcmsg(index: index, handle: .unspecified, parent: parent))
         return try dump(
-            message, "list filters of interface \(index) parent \(parent)"
-        ) { type, payload in
-            Int(type) == RTM_NEWTFILTER ? FilterRecord(payload: payload) : nil
-        }
+            message, "list filters of interface \(index) parent \(parent)",
+            FilterRecord.init(type:payload:))
+    }
+}
+
+extension QdiscRecord {
+    /// Nil for a message that tells of no qdisc.
+    fileprivate init?(type: UInt16, payload: RawSpan) {
+        guard Int(type) == RTM_NEWQDISC else { return nil }
+        self.init(payload: payload)
+    }
+}
+
+extension ClassRecord {
+    /// Nil for a message that tells of no class.
+    fileprivate init?(type: UInt16, payload: RawSpan) {
+        guard Int(type) == RTM_NEWTCLASS else { return nil }
+        self.init(payload: payload)
+    }
+}
+
+extension FilterRecord {
+    /// Nil for a message that tells of no filter.
+    fileprivate init?(type: UInt16, payload: RawSpan) {
+        guard Int(type) == RTM_NEWTFILTER else { return nil }
+        self.init(payload: payload)
     }
 }

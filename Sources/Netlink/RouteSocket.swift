@@ -60,6 +60,21 @@ public struct RouteSocket: ~Copyable {
         }
     }
 
+    /// Sends a change, and gives the object as it stands by then: the kernel tells its listeners of
+    /// it, and with NLM_F_ECHO the sender too, before the acknowledgement (rtnetlink_send). What is
+    /// read so cannot be older than the change, and costs no request. Nil where nothing is told.
+    mutating func change<Record>(
+        _ message: consuming Message, _ operation: @autoclosure () -> String,
+        _ decode: (UInt16, RawSpan) -> Record?
+    ) throws(NetlinkError) -> Record? {
+        message.askForEcho()
+        var told: Record?
+        try transact(message, operation()) { type, payload in
+            if let record = decode(type, payload) { told = record }
+        }
+        return told
+    }
+
     private mutating func exchange(
         _ message: borrowing Message, _ operation: @autoclosure () -> String,
         _ body: (UInt16, RawSpan) -> Void

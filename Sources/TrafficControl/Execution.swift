@@ -1,34 +1,25 @@
-// Carries out steps, one request each.
+// Carries out steps, one request each, and keeps what the kernel answered: the tree as it is then.
 import LinuxSystem
 import Mitigation
 import Netlink
 
-/// Steps on one port, and the indexes and maps they make.
+/// Steps on one port.
 struct Execution {
     let port: ControlledPort
     let tag: Tag
-    var ifbs: [IFBRole: Int32]
-    var buckets: [Mitigation.Direction: TokenBuckets]
-    var guardCounters: GuardCounters?
-    /// The parent under which filters of the port's ingress are written.
-    let ingressParent: Handle
+    /// What stands: as it was observed, with every step's change as the kernel told it.
+    private(set) var tree: ObservedTree
     /// What guards are made of, where one is put.
     let guardCode: GuardCode
     /// Whether one of the steps made the hook.
     private(set) var madeHook = false
+    /// Whether `tree` has all that the steps changed; else the port has to be observed again.
+    private(set) var isToldWhole = true
 
-    init(
-        port: ControlledPort, tag: Tag, ifbs: [IFBRole: Int32] = [:],
-        buckets: [Mitigation.Direction: TokenBuckets] = [:],
-        guardCounters: GuardCounters? = nil, ingressParent: Handle = .clsactIngress,
-        guardCode: GuardCode = .none
-    ) {
+    init(port: ControlledPort, tag: Tag, from tree: ObservedTree, guardCode: GuardCode = .none) {
         self.port = port
         self.tag = tag
-        self.ifbs = ifbs
-        self.buckets = buckets
-        self.guardCounters = guardCounters
-        self.ingressParent = ingressParent
+        self.tree = tree
         self.guardCode = guardCode
     }
 
@@ -37,14 +28,16 @@ struct Execution {
         case .createIFB(let role):
             let name = role.name(of: port.index)
             let alias = role.alias(of: port)
-            ifbs[role] = try StepFailure.netlinked { () throws(NetlinkError) in
-                try socket.removeUnfinishedIFB(name)
+            let link = try StepFailure.netlinked { () throws(NetlinkError) in
+                if let index = tree.unfinishedIFBs[role] { try socket.deleteLink(index) }
                 return try socket.createIFB(name: name, alias: alias)
             }
+            tree.unfinishedIFBs[role] = nil
+            tree.ifbs[role] = ObservedIFB(link: link, queues: ObservedQueues())
         case .deleteIFB(let role):
             let index = try index(of: .ifb(role))
             try StepFailure.netlinked { () throws(NetlinkError) in try socket.deleteLink(index) }
-            ifbs[role] = nil
+            tree.ifbs[role] = nil
         case .raise(let role): try raise(role, on: &socket)
         case .putGuard(let wanted): try put(wanted, socket: &socket)
         case .putFilter(let device, let filter): try put(filter, on: device, socket: &socket)
@@ -59,63 +52,82 @@ struct Execution {
         }
     }
 
-    private func changeHook(_ step: Step, on socket: inout RouteSocket) throws(StepFailure) {
+    private mutating func changeHook(
+        _ step: Step, on socket: inout RouteSocket
+    ) throws(StepFailure) {
         try StepFailure.netlinked { () throws(NetlinkError) in
             switch step {
             case .addHook(let hook):
-                try socket.add(
-                    hook == .clsact ? .clsact : .ingress, to: port.index, parent: .ingress,
-                    handle: .ingressQdisc)
+                note(
+                    try socket.add(
+                        hook == .clsact ? .clsact : .ingress, to: port.index, parent: .ingress,
+                        handle: .ingressQdisc)
+                ) { tree, hook in tree.hook = Site.Hook(rawValue: hook.kind) }
             case .deleteHook:
                 try socket.deleteQdisc(of: port.index, parent: .ingress, handle: .ingressQdisc)
+                tree.removeHook()
             case .deleteFilter(let filter):
                 try socket.deleteFilter(
                     on: port.index, parent: filter.parent, preference: filter.preference,
                     proto: filter.proto, handle: filter.handle, kind: filter.kind)
+                tree.remove(filter)
             default: break
             }
         }
     }
 
-    private func changeQueues(_ step: Step, on socket: inout RouteSocket) throws(StepFailure) {
+    private mutating func changeQueues(
+        _ step: Step, on socket: inout RouteSocket
+    ) throws(StepFailure) {
         switch step {
         case .addQdisc(let device, let wanted):
             let index = try index(of: device)
             try StepFailure.netlinked { () throws(NetlinkError) in
-                try socket.add(
-                    wanted.qdisc, to: index, parent: wanted.parent, handle: wanted.handle)
+                note(
+                    try socket.add(
+                        wanted.qdisc, to: index, parent: wanted.parent, handle: wanted.handle)
+                ) { tree, qdisc in tree.update(device) { $0.add(qdisc) } }
             }
         case .changeQdisc(let device, let wanted):
             let index = try index(of: device)
             try StepFailure.netlinked { () throws(NetlinkError) in
-                try socket.change(
-                    wanted.qdisc, of: index, parent: wanted.parent, handle: wanted.handle)
+                note(
+                    try socket.change(
+                        wanted.qdisc, of: index, parent: wanted.parent, handle: wanted.handle)
+                ) { tree, qdisc in tree.update(device) { $0.add(qdisc) } }
             }
         case .deleteQdisc(let device, let parent, let handle):
             let index = try index(of: device)
             try StepFailure.netlinked { () throws(NetlinkError) in
                 try socket.deleteQdisc(of: index, parent: parent, handle: handle)
             }
+            tree.update(device) { $0.remove(handle, at: parent) }
         case .replaceRoot(let device, let wanted):
             let index = try index(of: device)
             try StepFailure.netlinked { () throws(NetlinkError) in
-                try socket.replaceRoot(with: wanted.qdisc, of: index, handle: wanted.handle)
+                _ = try socket.replaceRoot(with: wanted.qdisc, of: index, handle: wanted.handle)
             }
+            isToldWhole = false
         case .putBack(let replica):
             try StepFailure.netlinked { () throws(NetlinkError) in
                 try socket.put(replica, on: port.index)
             }
+            isToldWhole = false
         case .addClass(let device, let wanted):
             let index = try index(of: device)
             try StepFailure.netlinked { () throws(NetlinkError) in
-                try socket.addClass(
-                    wanted.htb, to: index, parent: Ownership.rootHandle, classID: wanted.id)
+                note(
+                    try socket.addClass(
+                        wanted.htb, to: index, parent: Ownership.rootHandle, classID: wanted.id)
+                ) { tree, added in tree.update(device) { $0.add(added) } }
             }
         case .changeClass(let device, let wanted):
             let index = try index(of: device)
             try StepFailure.netlinked { () throws(NetlinkError) in
-                try socket.changeClass(
-                    wanted.htb, of: index, parent: Ownership.rootHandle, classID: wanted.id)
+                note(
+                    try socket.changeClass(
+                        wanted.htb, of: index, parent: Ownership.rootHandle, classID: wanted.id)
+                ) { tree, changed in tree.update(device) { $0.add(changed) } }
             }
         default: break
         }
@@ -125,23 +137,37 @@ struct Execution {
         switch device {
         case .port: return port.index
         case .ifb(let role):
-            guard let index = ifbs[role] else {
+            guard let ifb = tree.ifbs[role] else {
                 throw .mismatch("\(role.name(of: port.index)) is not there")
             }
-            return index
+            return ifb.link.index
         }
     }
 
+    /// Takes what the kernel told of a change; where it told nothing, what stands is not known.
+    private mutating func note<Record>(
+        _ told: Record?, _ body: (inout ObservedTree, Record) -> Void
+    ) {
+        guard let told else {
+            isToldWhole = false
+            return
+        }
+        body(&tree, told)
+    }
+
     /// Up, and seen up: a redirect to an ifb that is down cuts the VM off silently.
-    private func raise(_ role: IFBRole, on socket: inout RouteSocket) throws(StepFailure) {
+    private mutating func raise(
+        _ role: IFBRole, on socket: inout RouteSocket
+    ) throws(StepFailure) {
         let index = try index(of: .ifb(role))
         let link = try StepFailure.netlinked { () throws(NetlinkError) in
             try socket.setLink(index, up: true)
             return try socket.link(index: index)
         }
-        guard link?.isUp == true else {
+        guard let link, link.isUp else {
             throw .mismatch("\(role.name(of: port.index)) does not come up")
         }
+        tree.ifbs[role]?.link = link
     }
 
     private mutating func put(
@@ -151,15 +177,16 @@ struct Execution {
         let actions = try actions(of: wanted)
         func filter(_ match: Match) -> Filter {
             Filter(
-                parent: wanted.parent == .clsactIngress ? ingressParent : wanted.parent,
-                preference: wanted.preference,
+                parent: parent(wanted.parent), preference: wanted.preference,
                 handle: Ownership.filterHandle, match: match, classID: wanted.classID,
                 actions: actions)
         }
         switch wanted.match {
         case .classic(let program):
             try StepFailure.netlinked { () throws(NetlinkError) in
-                try socket.put(filter(.classicBPF(program)), on: index)
+                note(try socket.put(filter(.classicBPF(program)), on: index)) { tree, record in
+                    tree.add(record, on: device, under: wanted.parent)
+                }
             }
         case .buckets(let direction, let tcpPorts, _, let limits):
             let maps = try StepFailure.bpfed { () throws(BPFError) in try TokenBuckets(limits) }
@@ -171,24 +198,25 @@ struct Execution {
             let match = Match.extendedBPF(
                 descriptor: loaded.descriptor, name: tag.name(tcpPorts: tcpPorts))
             try StepFailure.netlinked { () throws(NetlinkError) in
-                try socket.put(filter(match), on: index)
+                note(try socket.put(filter(match), on: index)) { tree, record in
+                    tree.add(record, on: device, under: wanted.parent)
+                }
             }
-            buckets[direction] = maps
+            tree.buckets[direction] = maps
         }
     }
 
     private mutating func put(
         _ wanted: WantedGuard, socket: inout RouteSocket
     ) throws(StepFailure) {
-        let parent = wanted.parent == .clsactIngress ? ingressParent : wanted.parent
-        func filter(_ match: Match, _ actions: [TCAction]) -> Filter {
-            Filter(
-                parent: parent, preference: wanted.preference, handle: wanted.handle,
-                match: match, actions: actions)
-        }
         func put(_ match: Match, _ actions: [TCAction]) throws(StepFailure) {
+            let filter = Filter(
+                parent: parent(wanted.parent), preference: wanted.preference,
+                handle: wanted.handle, match: match, actions: actions)
             try StepFailure.netlinked { () throws(NetlinkError) in
-                try socket.put(filter(match, actions), on: port.index)
+                note(try socket.put(filter, on: port.index)) { tree, record in
+                    tree.addGuard(record, under: wanted.parent)
+                }
             }
         }
         switch wanted.match {
@@ -217,8 +245,13 @@ struct Execution {
             let match = Match.extendedBPF(
                 descriptor: loaded.descriptor, name: tag.name(guardLabel: wanted.label))
             try put(match, [])
-            guardCounters = counters
+            tree.guardCounters = counters
         }
+    }
+
+    /// The parent under which a filter is written where it is to stand under `wanted`.
+    private func parent(_ wanted: Handle) -> Handle {
+        wanted == .clsactIngress ? tree.ingressParent : wanted
     }
 
     private func actions(of wanted: WantedFilter) throws(StepFailure) -> [TCAction] {
@@ -243,7 +276,7 @@ struct Execution {
     private func set(
         _ limits: [TokenBucketLimits], of direction: Mitigation.Direction
     ) throws(StepFailure) {
-        guard let maps = buckets[direction] else {
+        guard let maps = tree.buckets[direction] else {
             throw .mismatch("the eBPF policer's limits are not at hand")
         }
         try StepFailure.bpfed { () throws(BPFError) in

@@ -51,7 +51,7 @@ extension KernelTrafficControl {
                 port, Known(readsRoot: settings.replacesForeignRoot))
             // A hook that stands for our guards is no other owner's.
             var origin = PortOrigin(hadHook: observed.hook != nil && !observed.ownsHook)
-            guard hook(of: port, observed) == .ingress else { return origin }
+            guard hook(observed) == .ingress else { return origin }
             switch observed.foreignRoot {
             case nil: break
             case .success(let snapshot):

@@ -12,11 +12,13 @@ enum KernelProbe {
     static func makeIFB(
         mtu: UInt32? = nil, _ socket: inout RouteSocket
     ) throws(NetlinkError) -> Int32 {
-        if let left = try socket.link(name: Array(name.utf8)), left.alias == Array(alias.utf8) {
+        if let left = try socket.link(name: Array(name.utf8)),
+            left.alias == Array(alias.utf8)
+                || left.kind == "ifb" && left.alias == nil && !left.isUp
+        {
             try socket.deleteLink(left.index)
         }
-        try socket.removeUnfinishedIFB(name)
-        return try socket.createIFB(name: name, alias: alias, mtu: mtu)
+        return try socket.createIFB(name: name, alias: alias, mtu: mtu).index
     }
 
     /// Tries everything; the ifb is gone afterwards.
@@ -158,7 +160,8 @@ enum KernelProbe {
                 match: .buckets(.from, tcpPorts: [22], nil, limits), act: nil)
             var execution = Execution(
                 port: ControlledPort(index: index, name: PortName(name), mtu: 1500),
-                tag: Tag(index: index, incident: 0, rung: .police, ownsHook: true))
+                tag: Tag(index: index, incident: 0, rung: .police, ownsHook: true),
+                from: ObservedTree())
             try execution.run(.addHook(.clsact), on: &socket)
             defer { try? execution.run(.deleteHook, on: &socket) }
             try execution.run(.putFilter(.port, wanted), on: &socket)

@@ -1,8 +1,10 @@
 internal import LinuxSystem
-// Traffic control over netlink: observe, plan, execute, read back.
+// Traffic control over netlink: observe, plan, execute, hold the answers against the plan.
 //
-// Invariant: `installed` holds what was last confirmed on each port; a failed change is undone to
-// that, so that a port never has less protection than before.
+// Invariants: `installed` holds what was last confirmed on each port; a failed change is undone to
+// that, so that a port never has less protection than before. A change is confirmed by the objects as
+// the kernel tells them with it, each in its answer (RouteSocket.change); that they go on to stand is
+// seen by the looks that come once a second (Repair), which ask for everything.
 public import Mitigation
 internal import Netlink
 
@@ -70,7 +72,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         netfilter = try? NetfilterSocket.open()
     }
 
-    /// Observe, plan, execute, read back; what fails is undone to what was confirmed last.
+    /// What fails is undone to what was confirmed last.
     public mutating func apply(
         _ limits: Limits?, to port: ControlledPort
     ) throws(TrafficControlError) {
@@ -84,9 +86,9 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         let before = installed[port.index]?.limits
         let guardsBefore = guarded[port.index]
         guarded[port.index] = guards
-        lookAtChains()
+        if redirects(limits) || redirects(before) { lookAtChains() }
         do throws(StepFailure) {
-            try reconcile(limits, on: port)
+            try reconcile(limits, on: port, at: places(limits, before))
         } catch {
             guard !isGone(port) else {
                 installed[port.index] = nil
@@ -201,11 +203,12 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
 
     // MARK: Reconciling
 
-    /// Observe, plan, execute, read back; throws where something of the wanted does not stand.
-    /// Gives the number of steps that it took.
+    /// Observe, plan, execute, hold the answers against the plan; throws where something of the wanted
+    /// does not stand. Gives the number of steps that it took. `places`: where ours may be; nil:
+    /// anywhere.
     @discardableResult
     mutating func reconcile(
-        _ limits: Limits?, on port: ControlledPort
+        _ limits: Limits?, on port: ControlledPort, at places: Known.Places? = nil
     ) throws(StepFailure) -> Int {
         let held = installed[port.index]
         let order = guarded[port.index]
@@ -213,7 +216,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
             port,
             Known(
                 buckets: held?.buckets ?? [:], guardCounters: order?.counters, chains: chains,
-                readsRoot: readsRoot(of: port)))
+                readsRoot: readsRoot(of: port), places: places))
         // A hook of ours whose filters somebody flushed says no longer that it is ours.
         let madeHook =
             held?.ownsHook == true || order?.ownsHook == true
@@ -238,18 +241,19 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
             tag: Tag(
                 index: port.index, incident: wanted.incident, rung: limits?.rung ?? .normal,
                 ownsHook: ownsHook),
-            ifbs: observed.ifbs.mapValues(\.link.index),
-            buckets: observed.buckets, guardCounters: observed.guardCounters,
-            ingressParent: observed.ingressParent,
-            guardCode: guardCode)
+            from: observed, guardCode: guardCode)
         do throws(StepFailure) {
             for step in steps { try execution.run(step, on: &socket) }
             if !steps.isEmpty {
-                let after = try socket.observe(
-                    port,
-                    Known(
-                        buckets: execution.buckets, guardCounters: execution.guardCounters,
-                        readsRoot: readsRoot(of: port)))
+                let after =
+                    execution.isToldWhole
+                    ? execution.tree
+                    : try socket.observe(
+                        port,
+                        Known(
+                            buckets: execution.tree.buckets,
+                            guardCounters: execution.tree.guardCounters,
+                            readsRoot: readsRoot(of: port)))
                 if let first = Plan.steps(from: after, to: wanted, site: site).first {
                     throw .mismatch("\(first.summary(port)) does not stand after it was set")
                 }
@@ -263,14 +267,33 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         noteRoot(site.root, of: port, isOurs: wanted.root != nil)
         installed[port.index] = limits.map {
             Installed(
-                limits: $0, ifbs: execution.ifbs, buckets: execution.buckets, site: site,
+                limits: $0, ifbs: execution.tree.ifbs.mapValues(\.link.index),
+                buckets: execution.tree.buckets, site: site,
                 ownsHook: ownsHook && !wanted.filters.isEmpty)
         }
-        guarded[port.index]?.counters = execution.guardCounters
+        guarded[port.index]?.counters = execution.tree.guardCounters
         guarded[port.index]?.ownsHook = ownsHook && wanted.guards?.isEmpty == false
         guarded[port.index]?.hook = site.hook
         if limits == nil { origins[port.index] = nil }
         return steps.count
+    }
+
+    /// Where trees of ours may stand when these limits take the place of those; what else there is of
+    /// ours was taken out by the survey, or is by the undoing of a change that failed.
+    private func places(_ limits: Limits?, _ before: Limits?) -> Known.Places {
+        let all = [limits, before].compactMap { $0 }
+        var places = Known.Places(root: all.contains { $0.to != nil }, ifbs: [])
+        for limits in all where redirects(limits) {
+            if limits.from != nil { places.ifbs.insert(.from) }
+            if limits.to != nil { places.ifbs.insert(.to) }
+        }
+        return places
+    }
+
+    /// Whether limits may need a redirect.
+    private func redirects(_ limits: Limits?) -> Bool {
+        guard let limits else { return false }
+        return policer == .ifb || limits.from?.delay != nil || limits.to?.delay != nil
     }
 
     /// A hook that was made for filters that were then refused.
@@ -298,7 +321,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
     mutating func site(
         of port: ControlledPort, observed: ObservedTree, limits: Limits?
     ) -> Site {
-        let hook = hook(of: port, observed)
+        let hook = hook(observed)
         return Site(
             hook: hook,
             root: rootSite(of: port, observed, isWanted: limits?.to != nil && hook == .ingress),
@@ -306,17 +329,13 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
     }
 
     /// The hook that is there, or that is to be made.
-    mutating func hook(of port: ControlledPort, _ observed: ObservedTree) -> Site.Hook {
+    func hook(_ observed: ObservedTree) -> Site.Hook {
         switch (observed.hook, settings.hook) {
         case (let present?, _): present
         case (nil, .ingress): .ingress
         case (nil, .clsact): .clsact
-        case (nil, .auto): isOpenVSwitchPort(port) ? .clsact : .ingress
+        // Open vSwitch deletes an `ingress` qdisc on its ports at every carrier event.
+        case (nil, .auto): observed.link?.portKind == "openvswitch" ? .clsact : .ingress
         }
-    }
-
-    /// Open vSwitch deletes an `ingress` qdisc on its ports at every carrier event.
-    private mutating func isOpenVSwitchPort(_ port: ControlledPort) -> Bool {
-        (try? socket.link(index: port.index))?.portKind == "openvswitch"
     }
 }

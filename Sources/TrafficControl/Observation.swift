@@ -22,6 +22,15 @@ struct Known {
     var chains: [IngressChain] = []
     /// Whether the root of another owner is to be looked at, with all below it.
     var readsRoot = false
+    /// What of ours may be there besides what the hook's own filters lead to; nil: anything.
+    var places: Places?
+
+    /// Places outside of a hook at which trees of ours stand.
+    struct Places {
+        /// The port's own root.
+        var root: Bool
+        var ifbs: Set<IFBRole>
+    }
 }
 
 extension RouteSocket {
@@ -76,21 +85,28 @@ extension RouteSocket {
         of link: Link, _ known: Known
     ) throws(NetlinkError) -> ObservedTree? {
         var tree = ObservedTree()
+        tree.link = link
         guard let queues = try queues(of: link, known) else { return nil }
         tree.port = queues
-        for qdisc in queues.qdiscs where qdisc.handle == .ingressQdisc {
-            tree.hook = Site.Hook(rawValue: qdisc.kind)
-        }
-        let directions: [Mitigation.Direction] = tree.hook == .ingress ? [.from] : [.from, .to]
-        try observeHook(of: link.index, directions, known, into: &tree)
-        guard tree.hook != nil || (!tree.holdsOurFilters && !tree.hasForeignFilters) else {
-            return nil
-        }
-        for role in IFBRole.allCases {
-            let name = Array(role.name(of: link.index).utf8)
-            guard let ifb = try self.link(name: name), IFBRole.owner(of: ifb)?.role == role else {
-                continue
+        let hook: QdiscRecord? =
+            if known.qdiscs == nil {
+                try qdisc(of: link.index, parent: .ingress)
+            } else { queues.qdiscs.first { $0.handle == .ingressQdisc } }
+        tree.hook = hook.flatMap { Site.Hook(rawValue: $0.kind) }
+        // Asked for alone, a hook that is not there has no filters; a dump may have missed it.
+        if hook != nil || known.qdiscs != nil {
+            let directions: [Mitigation.Direction] = tree.hook == .ingress ? [.from] : [.from, .to]
+            try observeHook(of: link.index, directions, known, into: &tree)
+            guard tree.hook != nil || (!tree.holdsOurFilters && !tree.hasForeignFilters) else {
+                return nil
             }
+        }
+        for role in IFBRole.allCases
+        where known.places?.ifbs.contains(role) != false || tree.redirects(to: role) {
+            let name = Array(role.name(of: link.index).utf8)
+            guard let ifb = try self.link(name: name) else { continue }
+            if IFBRole.isUnfinished(ifb) { tree.unfinishedIFBs[role] = ifb.index }
+            guard IFBRole.owner(of: ifb)?.role == role else { continue }
             guard let queues = try self.queues(of: ifb, known) else { return nil }
             tree.ifbs[role] = ObservedIFB(link: ifb, queues: queues)
         }
@@ -106,10 +122,10 @@ extension RouteSocket {
         if let all = known.qdiscs {
             queues.qdiscs = all[link.index] ?? []
         } else {
-            queues.qdiscs = try readQdiscs(of: link)
+            queues.qdiscs = known.asksForRoot(of: link) ? try readQdiscs(of: link) : []
         }
         // A link that is down has noop, which is not listed.
-        if let kind = link.qdisc, kind != "noop" {
+        if let kind = link.qdisc, kind != "noop", known.asksForRoot(of: link) {
             guard queues.qdiscs.contains(where: { $0.parent == .root && $0.kind == kind }) else {
                 return nil
             }
@@ -121,8 +137,8 @@ extension RouteSocket {
         return queues
     }
 
-    /// The qdiscs of a device that matter to us, one by one: its root, what hangs on a port's hook, and
-    /// what hangs below a root of ours.
+    /// The qdiscs of a device that matter to us, one by one: its root, and what hangs below a root of
+    /// ours.
     private mutating func readQdiscs(of link: Link) throws(NetlinkError) -> [QdiscRecord] {
         var found: [QdiscRecord] = []
         if let kind = link.qdisc, kind != "noop",
@@ -135,9 +151,6 @@ extension RouteSocket {
             {
                 found.append(child)
             }
-        }
-        if link.kind != "ifb", let hook = try qdisc(of: link.index, parent: .ingress) {
-            found.append(hook)
         }
         return found
     }
@@ -180,7 +193,23 @@ extension RouteSocket {
     }
 }
 
+extension Known {
+    /// Whether a link's root qdisc can matter: where it may be ours, or ours may come to stand.
+    fileprivate func asksForRoot(of link: Link) -> Bool {
+        guard let places, link.kind != "ifb", qdiscs == nil else { return true }
+        return places.root || readsRoot || link.qdisc == "htb"
+    }
+}
+
 extension ObservedTree {
+    /// Whether a filter of ours leads to an ifb.
+    fileprivate func redirects(to role: IFBRole) -> Bool {
+        filters.contains { filter in
+            (filter.parent == .clsactEgress) == (role == .to)
+                && filter.actions.contains { $0.redirectTarget != nil }
+        }
+    }
+
     /// Adds a guard's filter, with its counters: by descriptor where we hold the very program's map.
     fileprivate mutating func add(_ filter: FilterRecord, _ held: GuardCounters?) {
         guards.append(filter)

@@ -34,6 +34,8 @@ struct ObservedIFB {
 
 /// All that matters of a port.
 struct ObservedTree {
+    /// The port's own link; nil where it was not looked at.
+    var link: Link?
     /// The qdisc at ffff:, ours or not.
     var hook: Site.Hook?
     /// Whether tags say that we made it.
@@ -60,6 +62,8 @@ struct ObservedTree {
     /// The port's root, where it is another owner's and was to be looked at.
     var foreignRoot: Result<RootSnapshot, Unrestorable>?
     var ifbs: [IFBRole: ObservedIFB] = [:]
+    /// The indexes of ifbs whose maker ended before they were ours.
+    var unfinishedIFBs: [IFBRole: Int32] = [:]
 
     /// Whether no limit of ours is there.
     var isEmpty: Bool { filters.isEmpty && ifbs.isEmpty && port.ourRoot == nil }

@@ -80,7 +80,8 @@ extension KernelTrafficControl {
         of port: ControlledPort, _ observed: ObservedTree
     ) throws(StepFailure) -> Repair? {
         var execution = Execution(
-            port: port, tag: Tag(index: port.index, incident: 0, rung: .normal, ownsHook: false))
+            port: port, tag: Tag(index: port.index, incident: 0, rung: .normal, ownsHook: false),
+            from: observed)
         let broken = observed.brokenRedirects
         for filter in broken { try execution.run(.deleteFilter(filter), on: &socket) }
         return broken.first.map {

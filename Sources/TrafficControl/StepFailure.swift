@@ -48,14 +48,3 @@ enum StepFailure: Error {
         }
     }
 }
-
-extension RouteSocket {
-    /// Deletes an ifb of this name, one of ours, that has no alias yet and is down: its maker ended
-    /// between the two requests. Anything else of this name stays.
-    mutating func removeUnfinishedIFB(_ name: String) throws(NetlinkError) {
-        guard let link = try link(name: Array(name.utf8)), link.kind == "ifb", link.alias == nil,
-            !link.isUp
-        else { return }
-        try deleteLink(link.index)
-    }
-}

@@ -82,6 +82,8 @@ static void note(const void *name, size_t name_length, const void *bytes, size_t
     if (!grown) return;
     log->bytes = grown;
     memcpy(grown + log->count, message, message->nlmsg_len);
+    // Whoever looks at nothing needs no echo.
+    ((struct nlmsghdr *)(grown + log->count))->nlmsg_flags &= (uint16_t)~NLM_F_ECHO;
     keep_program((struct nlmsghdr *)(grown + log->count), log);
     log->count += length;
     log->changes++;

@@ -102,7 +102,7 @@ extension RouteSocket {
     func redirect() async throws {
         try await Namespace.run {
             var socket = try RouteSocket.open()
-            let target = try socket.createIFB(name: "target", alias: "")
+            let target = try socket.createIFB(name: "target", alias: "").index
             try socket.setLink(target, up: true)
             try socket.add(.ingress, to: 1, parent: .ingress, handle: .ingressQdisc)
             try socket.put(

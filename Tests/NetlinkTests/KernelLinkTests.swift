@@ -38,7 +38,7 @@ func addPairs(_ count: Int) throws {
         try await Namespace.run {
             var socket = try RouteSocket.open()
             let before = try socket.links().map(\.index)
-            let index = try socket.createIFB(name: "slc12", alias: "sluice vm-1 7")
+            let index = try socket.createIFB(name: "slc12", alias: "sluice vm-1 7").index
             let link = try #require(try socket.link(index: index))
             #expect(link.name == Array("slc12".utf8) && link.kind == "ifb")
             #expect(link.alias == Array("sluice vm-1 7".utf8))
@@ -72,7 +72,8 @@ func addPairs(_ count: Int) throws {
                 #expect(code == EINVAL)
             }
             let index = try socket.createIFB(
-                name: "slc1", alias: String(repeating: "y", count: 254))
+                name: "slc1", alias: String(repeating: "y", count: 254)
+            ).index
             var taken: NetlinkError?
             do throws(NetlinkError) {
                 _ = try socket.createIFB(name: "slc1", alias: "other")

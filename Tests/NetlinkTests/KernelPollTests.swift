@@ -82,7 +82,7 @@ private func counter(_ interface: String, _ name: String) throws -> UInt64 {
         try await Namespace.run {
             var monitor = try LinkMonitor.open()
             var socket = try RouteSocket.open()
-            let index = try socket.createIFB(name: "m0", alias: "")
+            let index = try socket.createIFB(name: "m0", alias: "").index
             try Tool.run("ip", "link", "set", "m0", "name", "m1")
             try socket.setLink(index, up: true)
             try Tool.run("tc", "qdisc", "add", "dev", "m1", "clsact")

@@ -10,7 +10,7 @@ import Testing
 extension RouteSocket {
     /// An ifb to work on.
     fileprivate mutating func field() throws -> Int32 {
-        let index = try createIFB(name: "field", alias: "")
+        let index = try createIFB(name: "field", alias: "").index
         try setLink(index, up: true)
         return index
     }

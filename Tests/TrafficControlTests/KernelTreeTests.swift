@@ -1,5 +1,6 @@
 // The trees in a real kernel, under real packets: what passes, what a change costs, what is left
 // after, with each policer that the kernel has.
+import CBench
 import Lab
 import LabTesting
 import Mitigation
@@ -250,6 +251,36 @@ private let policers: [Policer] = {
                 #expect(scene.control.repair([scene.port], puttingBack: true).isEmpty, "\(wipe)")
             }
             try scene.control.apply(nil, to: scene.port)
+        }
+    }
+
+    /// Guards against: requests that ask for what the kernel tells anyway, and a change that is believed
+    /// though a look at everything finds something else.
+    @Test(.needs(.ifb, .tbf, .clsact), arguments: policers)
+    func fewRequestsMakeATree(_ policer: Policer) async throws {
+        try await Namespace.run {
+            var scene = try Scene(policer)
+            let before = try Snapshot()
+            let delay = Duration.milliseconds(200)
+            let changes: [(String, Limits?, questions: UInt64)] = [
+                ("police", limits(.police, from: 1_000), policer == .ifb ? 7 : 2),
+                ("police less", limits(.police, from: 500), 10),
+                ("shape", limits(.shape, from: 1_000, delay: delay), 10),
+                ("tighten", limits(.tighten, from: 250, delay: delay * 2), 10),
+                ("release", nil, 10),
+            ]
+            for (title, wanted, bound) in changes {
+                let made = cbench_netlink_changes()
+                let asked = cbench_netlink_questions()
+                try scene.control.apply(wanted, to: scene.port)
+                let questions = cbench_netlink_questions() - asked
+                report(
+                    "\(title), \(policer.rawValue): \(cbench_netlink_changes() - made) changes, "
+                        + "\(questions) questions")
+                #expect(questions <= bound, "\(title)")
+                #expect(scene.control.repair([scene.port], puttingBack: true).isEmpty, "\(title)")
+            }
+            #expect(try Snapshot.settledDifference(from: before) == [])
         }
     }
 

@@ -180,8 +180,8 @@ struct RootLayout: Sendable, CustomTestStringConvertible {
     /// Puts a layout on one ifb, and its snapshot on another; gives what differs or was refused.
     private static func objection(to layout: RootLayout) throws -> String? {
         var socket = try RouteSocket.open()
-        let one = try socket.createIFB(name: "one", alias: "")
-        let two = try socket.createIFB(name: "two", alias: "")
+        let one = try socket.createIFB(name: "one", alias: "").index
+        let two = try socket.createIFB(name: "two", alias: "").index
         defer {
             try? socket.deleteLink(one)
             try? socket.deleteLink(two)
