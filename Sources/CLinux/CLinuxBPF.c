@@ -34,6 +34,10 @@ int sluice_bpf_create_array(const char *name, uint32_t value_size, uint32_t entr
     return create_map(BPF_MAP_TYPE_ARRAY, 0, name, value_size, entries);
 }
 
+int sluice_bpf_create_hash(const char *name, uint32_t value_size, uint32_t entries) {
+    return create_map(BPF_MAP_TYPE_HASH, BPF_F_NO_PREALLOC, name, value_size, entries);
+}
+
 int sluice_bpf_create_shared_array(const char *name, uint32_t value_size) {
     return create_map(BPF_MAP_TYPE_ARRAY, BPF_F_MMAPABLE, name, value_size, 1);
 }
@@ -161,6 +165,14 @@ int sluice_bpf_write(int map, uint32_t key, const void *value) {
     return (int)bpf(BPF_MAP_UPDATE_ELEM, &attributes);
 }
 
+int sluice_bpf_remove(int map, uint32_t key) {
+    union bpf_attr attributes;
+    memset(&attributes, 0, sizeof attributes);
+    attributes.map_fd = (uint32_t)map;
+    attributes.key = (uint64_t)(uintptr_t)&key;
+    return (int)bpf(BPF_MAP_DELETE_ELEM, &attributes);
+}
+
 static int descriptor_by_id(int command, uint32_t id) {
     union bpf_attr attributes;
     memset(&attributes, 0, sizeof attributes);
@@ -171,31 +183,38 @@ static int descriptor_by_id(int command, uint32_t id) {
 int sluice_bpf_program_by_id(uint32_t id) { return descriptor_by_id(BPF_PROG_GET_FD_BY_ID, id); }
 int sluice_bpf_map_by_id(uint32_t id) { return descriptor_by_id(BPF_MAP_GET_FD_BY_ID, id); }
 
+static int information(int descriptor, void *info, size_t size) {
+    union bpf_attr attributes;
+    memset(&attributes, 0, sizeof attributes);
+    attributes.info.bpf_fd = (uint32_t)descriptor;
+    attributes.info.info_len = (uint32_t)size;
+    attributes.info.info = (uint64_t)(uintptr_t)info;
+    return (int)bpf(BPF_OBJ_GET_INFO_BY_FD, &attributes);
+}
+
+int sluice_bpf_program_id(int program, uint32_t *id) {
+    struct bpf_prog_info info;
+    memset(&info, 0, sizeof info);
+    int result = information(program, &info, sizeof info);
+    *id = info.id;
+    return result;
+}
+
 int sluice_bpf_program_maps(int program, uint32_t *ids, uint32_t capacity) {
     struct bpf_prog_info info;
     memset(&info, 0, sizeof info);
     info.nr_map_ids = capacity;
     info.map_ids = (uint64_t)(uintptr_t)ids;
-    union bpf_attr attributes;
-    memset(&attributes, 0, sizeof attributes);
-    attributes.info.bpf_fd = (uint32_t)program;
-    attributes.info.info_len = sizeof info;
-    attributes.info.info = (uint64_t)(uintptr_t)&info;
-    long result = bpf(BPF_OBJ_GET_INFO_BY_FD, &attributes);
-    if (result < 0) return (int)result;
+    int result = information(program, &info, sizeof info);
+    if (result < 0) return result;
     return (int)(info.nr_map_ids < capacity ? info.nr_map_ids : capacity);
 }
 
 int sluice_bpf_map_name(int map, char *name, uint32_t *value_size) {
     struct bpf_map_info info;
     memset(&info, 0, sizeof info);
-    union bpf_attr attributes;
-    memset(&attributes, 0, sizeof attributes);
-    attributes.info.bpf_fd = (uint32_t)map;
-    attributes.info.info_len = sizeof info;
-    attributes.info.info = (uint64_t)(uintptr_t)&info;
-    long result = bpf(BPF_OBJ_GET_INFO_BY_FD, &attributes);
-    if (result < 0) return (int)result;
+    int result = information(map, &info, sizeof info);
+    if (result < 0) return result;
     memcpy(name, info.name, BPF_OBJ_NAME_LEN);
     name[BPF_OBJ_NAME_LEN - 1] = '\0';
     *value_size = info.value_size;
@@ -206,3 +225,4 @@ int sluice_skb_offset_length(void) { return offsetof(struct __sk_buff, len); }
 int sluice_skb_offset_data(void) { return offsetof(struct __sk_buff, data); }
 int sluice_skb_offset_data_end(void) { return offsetof(struct __sk_buff, data_end); }
 int sluice_skb_offset_gso_size(void) { return offsetof(struct __sk_buff, gso_size); }
+int sluice_skb_offset_ifindex(void) { return offsetof(struct __sk_buff, ifindex); }

@@ -1,4 +1,4 @@
-// bpf(2): array maps and scheduler classifiers made of instructions built here, without a compiler.
+// bpf(2): maps and scheduler classifiers made of instructions built here, without a compiler.
 // Programs that run when told to stand in BPFRunnable.swift.
 internal import CLinux
 public import SystemPackage
@@ -39,6 +39,8 @@ public enum SocketBufferField {
     public static var dataEnd: Int16 { Int16(sluice_skb_offset_data_end()) }
     /// The size of a segment of a GSO frame in bytes, 0 for others, 32 bits (5.7 on).
     public static var gsoSize: Int16 { Int16(sluice_skb_offset_gso_size()) }
+    /// The interface whose hook it is at, 32 bits.
+    public static var interface: Int16 { Int16(sluice_skb_offset_ifindex()) }
 }
 
 /// Why bpf(2) refused.
@@ -50,6 +52,9 @@ public struct BPFError: Error, Sendable, CustomStringConvertible {
     /// The verifier's last words, where it spoke.
     public var verifierSentence: String?
 
+    /// Whether a map has no room for one more value.
+    public var isFull: Bool { code == .argListTooLong }
+
     /// `load program: Permission denied (last line of the verifier)`
     public var description: String {
         let sentence = verifierSentence.map { " (\($0))" } ?? ""
@@ -57,26 +62,87 @@ public struct BPFError: Error, Sendable, CustomStringConvertible {
     }
 }
 
-/// An array map: fixed-size values by index, shared with programs.
+/// An array map of one value, shared with programs.
 public struct BPFArray: ~Copyable {
-    private let owned: OwnedDescriptor
-    /// Bytes of one value.
-    public let valueSize: Int
+    private let map: BPFMap
+    /// Bytes of the value.
+    public var valueSize: Int { map.valueSize }
 
     /// A new array of one value, all zero (BPF_MAP_CREATE). `name`: at most 15 characters.
     public init(name: String, valueSize: Int) throws(BPFError) {
+        map = try BPFMap(name, valueSize: valueSize) {
+            unsafe sluice_bpf_create_array(name, UInt32(valueSize), 1)
+        }
+    }
+
+    /// The array named `name` among those that the loaded program `programID` uses; ENOENT where
+    /// there is none, or its values have another size.
+    public init(name: String, ofProgram programID: UInt32, valueSize: Int) throws(BPFError) {
+        map = try BPFMap(name, ofProgram: programID, valueSize: valueSize)
+    }
+
+    /// For a program's 64-bit load; the program keeps the map alive.
+    public var descriptor: Int32 { map.descriptor }
+
+    /// The value as native 64-bit words (BPF_MAP_LOOKUP_ELEM).
+    public func read() throws(BPFError) -> [UInt64] { try map.read(0) }
+
+    /// Writes the whole value from native 64-bit words (BPF_MAP_UPDATE_ELEM).
+    /// Precondition: `words` has the value's size.
+    public func write(_ words: [UInt64]) throws(BPFError) { try map.write(words, at: 0) }
+}
+
+/// A hash map: values by a 32-bit key, shared with programs.
+public struct BPFTable: ~Copyable {
+    private let map: BPFMap
+
+    /// A new table without values (BPF_MAP_CREATE). `name`: at most 15 characters.
+    public init(name: String, valueSize: Int, capacity: Int) throws(BPFError) {
+        map = try BPFMap(name, valueSize: valueSize) {
+            unsafe sluice_bpf_create_hash(name, UInt32(valueSize), UInt32(capacity))
+        }
+    }
+
+    /// The table named `name` among those that the loaded program `programID` uses; ENOENT where
+    /// there is none, or its values have another size.
+    public init(name: String, ofProgram programID: UInt32, valueSize: Int) throws(BPFError) {
+        map = try BPFMap(name, ofProgram: programID, valueSize: valueSize)
+    }
+
+    /// For a program's 64-bit load; the program keeps the map alive.
+    public var descriptor: Int32 { map.descriptor }
+
+    /// A value as native 64-bit words (BPF_MAP_LOOKUP_ELEM); ENOENT where there is none.
+    public func read(_ key: UInt32) throws(BPFError) -> [UInt64] { try map.read(key) }
+
+    /// Puts a value in the place of the one that is there, at once (BPF_MAP_UPDATE_ELEM); E2BIG where
+    /// the table is full. Precondition: `words` has the value's size.
+    public func write(_ words: [UInt64], at key: UInt32) throws(BPFError) {
+        try map.write(words, at: key)
+    }
+
+    /// Takes a value out, where there is one (BPF_MAP_DELETE_ELEM).
+    public func remove(_ key: UInt32) { map.remove(key) }
+}
+
+/// The owner of a map's descriptor.
+private struct BPFMap: ~Copyable {
+    private let owned: OwnedDescriptor
+    /// Bytes of one value.
+    let valueSize: Int
+
+    /// The map that `create` gives.
+    init(_ name: String, valueSize: Int, _ create: () -> Int32) throws(BPFError) {
         do throws(Errno) {
-            owned = try OwnedDescriptor(
-                unsafe sluice_bpf_create_array(name, UInt32(valueSize), 1))
+            owned = try OwnedDescriptor(create())
         } catch {
             throw BPFError(operation: "create BPF map \(name)", code: error, verifierSentence: nil)
         }
         self.valueSize = valueSize
     }
 
-    /// The array named `name` among those that the loaded program `programID` uses; ENOENT where
-    /// there is none, or its values have another size.
-    public init(name: String, ofProgram programID: UInt32, valueSize: Int) throws(BPFError) {
+    /// The map of this name among those of a loaded program.
+    init(_ name: String, ofProgram programID: UInt32, valueSize: Int) throws(BPFError) {
         do throws(Errno) {
             let program = try OwnedDescriptor(sluice_bpf_program_by_id(programID))
             var identifiers = [UInt32](repeating: 0, count: 8)
@@ -115,14 +181,12 @@ public struct BPFArray: ~Copyable {
         throw Errno.noSuchFileOrDirectory
     }
 
-    /// For a program's 64-bit load; the program keeps the map alive.
-    public var descriptor: Int32 { owned.number }
+    var descriptor: Int32 { owned.number }
 
-    /// The value as native 64-bit words (BPF_MAP_LOOKUP_ELEM).
-    public func read() throws(BPFError) -> [UInt64] {
+    func read(_ key: UInt32) throws(BPFError) -> [UInt64] {
         var words = [UInt64](repeating: 0, count: (valueSize + 7) / 8)
         let result = unsafe words.withUnsafeMutableBytes { buffer in
-            unsafe sluice_bpf_read(owned.number, 0, buffer.baseAddress)
+            unsafe sluice_bpf_read(owned.number, key, buffer.baseAddress)
         }
         guard result == 0 else {
             throw BPFError(
@@ -131,18 +195,18 @@ public struct BPFArray: ~Copyable {
         return words
     }
 
-    /// Writes the whole value from native 64-bit words (BPF_MAP_UPDATE_ELEM).
-    /// Precondition: `words` has the value's size.
-    public func write(_ words: [UInt64]) throws(BPFError) {
+    func write(_ words: [UInt64], at key: UInt32) throws(BPFError) {
         precondition(words.count * 8 == valueSize)
         let result = unsafe words.withUnsafeBytes { buffer in
-            unsafe sluice_bpf_write(owned.number, 0, buffer.baseAddress)
+            unsafe sluice_bpf_write(owned.number, key, buffer.baseAddress)
         }
         guard result == 0 else {
             throw BPFError(
                 operation: "write BPF map", code: Errno(rawValue: -result), verifierSentence: nil)
         }
     }
+
+    func remove(_ key: UInt32) { _ = sluice_bpf_remove(owned.number, key) }
 }
 
 /// A loaded scheduler classifier; the filter that names it keeps it alive in the kernel.
@@ -159,6 +223,18 @@ public struct BPFClassifier: ~Copyable {
 
     /// For a filter's TCA_BPF_FD.
     public var descriptor: Int32 { owned.number }
+
+    /// Its id, by which filters tell it (TCA_BPF_ID); BPF_OBJ_GET_INFO_BY_FD.
+    public func identifier() throws(BPFError) -> UInt32 {
+        var identifier: UInt32 = 0
+        let result = unsafe sluice_bpf_program_id(owned.number, &identifier)
+        guard result == 0 else {
+            throw BPFError(
+                operation: "get the id of a BPF program", code: Errno(rawValue: -result),
+                verifierSentence: nil)
+        }
+        return identifier
+    }
 }
 
 /// Loads a program by `load`, which gets the instructions and room for the verifier's words, and gives

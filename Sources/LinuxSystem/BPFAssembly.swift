@@ -24,6 +24,11 @@ extension BPFAssembly {
         emit(0, immediate: Int32(truncatingIfNeeded: value >> 32))
     }
 
+    /// destination = the map, for a call (BPF_PSEUDO_MAP_FD).
+    public mutating func emitMap(_ destination: UInt8, _ map: Int32) {
+        emitWide(destination, kind: 1, UInt64(UInt32(bitPattern: map)))
+    }
+
     /// destination = the address of the map's value plus `offset` (BPF_PSEUDO_MAP_VALUE, 5.2 on).
     public mutating func emitMapValue(_ destination: UInt8, map: Int32, offset: Int) {
         emit(0x18, destination, 2, immediate: map)

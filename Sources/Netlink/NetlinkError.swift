@@ -59,10 +59,15 @@ func errorText(_ code: Int32) -> String {
 
 /// Bytes of the kernel or of a name as printable ASCII; any other byte, `\` and `"` stand as
 /// `\xNN`. Blanks stay.
-func printable(_ bytes: some Sequence<UInt8>) -> String {
+func printable(_ bytes: some Collection<UInt8>) -> String {
+    func isPlain(_ byte: UInt8) -> Bool {
+        byte >= 0x20 && byte < 0x7f && byte != UInt8(ascii: "\\") && byte != UInt8(ascii: "\"")
+    }
+    // As nearly all are.
+    if bytes.allSatisfy(isPlain) { return String(decoding: bytes, as: UTF8.self) }
     var text = ""
     for byte in bytes {
-        if byte >= 0x20, byte < 0x7f, byte != UInt8(ascii: "\\"), byte != UInt8(ascii: "\"") {
+        if isPlain(byte) {
             text.unicodeScalars.append(Unicode.Scalar(byte))
         } else {
             let hex = String(byte, radix: 16)

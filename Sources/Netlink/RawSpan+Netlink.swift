@@ -23,7 +23,9 @@ extension RawSpan {
     }
 
     /// A short name of the kernel's, such as a kind.
-    var text: String { printable(textBytes) }
+    var text: String {
+        unsafe withUnsafeBytes { bytes in unsafe printable(bytes.prefix { $0 != 0 }) }
+    }
 
     /// Walks the attributes from `offset` to the end: `body` gets the type without NLA_F_NESTED and
     /// NLA_F_NET_BYTEORDER, and the payload.

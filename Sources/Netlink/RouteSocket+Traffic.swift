@@ -165,14 +165,15 @@ extension RouteSocket {
     public mutating func put(
         _ filter: Filter, on index: Int32
     ) throws(NetlinkError) -> FilterRecord? {
-        let operation =
+        func operation() -> String {
             "put filter \(filter.preference)/\(String(filter.handle, radix: 16)) on interface "
-            + "\(index) parent \(filter.parent)"
+                + "\(index) parent \(filter.parent)"
+        }
         guard filter.preference != 0, filter.handle != 0,
             filter.actions.count <= Int(TCA_ACT_MAX_PRIO)
-        else { throw NetlinkError(operation: operation, code: EINVAL) }
+        else { throw NetlinkError(operation: operation(), code: EINVAL) }
         return try change(
-            try .filter(filter, index: index, clock: clock), operation,
+            try .filter(filter, index: index, clock: clock), operation(),
             FilterRecord.init(type:payload:))
     }
 
@@ -183,17 +184,18 @@ extension RouteSocket {
         on index: Int32, parent: Handle, preference: UInt16, proto: UInt16, handle: UInt32,
         kind: String
     ) throws(NetlinkError) {
-        let operation =
+        func operation() -> String {
             "delete filter \(preference)/\(String(handle, radix: 16)) of interface \(index) "
-            + "parent \(parent)"
+                + "parent \(parent)"
+        }
         guard preference != 0, handle != 0 else {
-            throw NetlinkError(operation: operation, code: EINVAL)
+            throw NetlinkError(operation: operation(), code: EINVAL)
         }
         try transact(
             try .deleteFilter(
                 index: index, parent: parent, preference: preference, proto: proto,
                 handle: handle, kind: kind),
-            operation)
+            operation())
     }
 
     /// The filters of one hook or qdisc, all chains. `tc filter show dev D parent P`

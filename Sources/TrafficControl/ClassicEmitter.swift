@@ -29,6 +29,19 @@ extension FrameClassifier {
     }
 }
 
+/// The lanes' programs of each kind of frames, made once.
+final class ClassicPrograms {
+    private var made: [FrameKind: [[ClassicInstruction]]] = [:]
+
+    func program(_ kind: FrameKind, for lane: FrameLane) -> [ClassicInstruction] {
+        if let programs = made[kind] { return programs[lane.rawValue] }
+        let classifier = FrameClassifier(direction: kind.direction, tcpPorts: kind.tcpPorts)
+        let programs = FrameLane.allCases.map { classifier.classicProgram(for: $0) }
+        made[kind] = programs
+        return programs[lane.rawValue]
+    }
+}
+
 enum ClassicCode {
     /// `ret #value`
     static func result(_ value: UInt32) -> ClassicInstruction {

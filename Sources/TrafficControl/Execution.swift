@@ -11,12 +11,17 @@ struct Execution {
     private(set) var tree: ObservedTree
     /// What guards are made of, where one is put.
     let guardCode: GuardCode
+    private let policers: BPFPolicers
     /// Whether one of the steps made the hook.
     private(set) var madeHook = false
     /// Whether `tree` has all that the steps changed; else the port has to be observed again.
     private(set) var isToldWhole = true
 
-    init(port: ControlledPort, tag: Tag, from tree: ObservedTree, guardCode: GuardCode = .none) {
+    init(
+        port: ControlledPort, tag: Tag, from tree: ObservedTree, policers: BPFPolicers,
+        guardCode: GuardCode = .none
+    ) {
+        self.policers = policers
         self.port = port
         self.tag = tag
         self.tree = tree
@@ -55,6 +60,7 @@ struct Execution {
     private mutating func changeHook(
         _ step: Step, on socket: inout RouteSocket
     ) throws(StepFailure) {
+        let before = tree.buckets
         try StepFailure.netlinked { () throws(NetlinkError) in
             switch step {
             case .addHook(let hook):
@@ -74,6 +80,7 @@ struct Execution {
             default: break
             }
         }
+        for (direction, buckets) in before where tree.buckets[direction] == nil { buckets.remove() }
     }
 
     private mutating func changeQueues(
@@ -189,20 +196,20 @@ struct Execution {
                 }
             }
         case .buckets(let direction, let tcpPorts, _, let limits):
-            let maps = try StepFailure.bpfed { () throws(BPFError) in try TokenBuckets(limits) }
-            let classifier = FrameClassifier(direction: direction, tcpPorts: tcpPorts)
-            let loaded = try StepFailure.bpfed { () throws(BPFError) in
-                try maps.program(classifier).load()
+            let held = tree.buckets[direction]
+            let (buckets, program) = try StepFailure.bpfed { () throws(BPFError) in
+                try policers.buckets(
+                    of: port.index, direction, tcpPorts: tcpPorts, limits, held: held)
             }
-            // The kernel's filter takes a reference of its own; ours ends with this scope.
             let match = Match.extendedBPF(
-                descriptor: loaded.descriptor, name: tag.name(tcpPorts: tcpPorts))
+                descriptor: program, name: tag.name(tcpPorts: tcpPorts))
             try StepFailure.netlinked { () throws(NetlinkError) in
                 note(try socket.put(filter(match), on: index)) { tree, record in
                     tree.add(record, on: device, under: wanted.parent)
                 }
             }
-            tree.buckets[direction] = maps
+            tree.buckets[direction] = buckets
+            if let held, !held.isSame(as: buckets) { held.remove() }
         }
     }
 
@@ -276,12 +283,10 @@ struct Execution {
     private func set(
         _ limits: [TokenBucketLimits], of direction: Mitigation.Direction
     ) throws(StepFailure) {
-        guard let maps = tree.buckets[direction] else {
+        guard let buckets = tree.buckets[direction] else {
             throw .mismatch("the eBPF policer's limits are not at hand")
         }
-        try StepFailure.bpfed { () throws(BPFError) in
-            try maps.limits.write(limits.flatMap(\.words))
-        }
+        try StepFailure.bpfed { () throws(BPFError) in try buckets.set(limits) }
     }
 }
 

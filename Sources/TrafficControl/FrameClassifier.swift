@@ -65,6 +65,12 @@ enum ClassifierInstruction: Hashable, Sendable {
     case mark(Label)
 }
 
+/// What a classifier follows from: many ports have the same.
+struct FrameKind: Hashable, Sendable {
+    var direction: Mitigation.Direction
+    var tcpPorts: [UInt16]
+}
+
 /// The classifier of one direction of one port.
 struct FrameClassifier: Sendable {
     let direction: Mitigation.Direction

@@ -161,7 +161,7 @@ enum KernelProbe {
             var execution = Execution(
                 port: ControlledPort(index: index, name: PortName(name), mtu: 1500),
                 tag: Tag(index: index, incident: 0, rung: .police, ownsHook: true),
-                from: ObservedTree())
+                from: ObservedTree(), policers: BPFPolicers())
             try execution.run(.addHook(.clsact), on: &socket)
             defer { try? execution.run(.deleteHook, on: &socket) }
             try execution.run(.putFilter(.port, wanted), on: &socket)

@@ -26,6 +26,8 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
     let policer: Policer
     var socket: RouteSocket
     var installed: [Int32: Installed] = [:]
+    let policers = BPFPolicers()
+    private let programs = ClassicPrograms()
     /// What was asked of ports' guards; a port that is not here keeps what stands there.
     var guarded: [Int32: GuardOrder] = [:]
     /// The guards that were made last (`code`).
@@ -91,9 +93,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
             try reconcile(limits, on: port, at: places(limits, before))
         } catch {
             guard !isGone(port) else {
-                installed[port.index] = nil
-                guarded[port.index] = nil
-                advised[port.index] = nil
+                forget(port)
                 throw .gone
             }
             let isOther = before != limits || guardsBefore?.compiled != guards?.compiled
@@ -134,9 +134,9 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         roots[port.index] = nil
         guarded[port.index] = nil
         advised[port.index] = nil
-        guard let held = installed.removeValue(forKey: port.index), !held.ifbs.isEmpty else {
-            return
-        }
+        guard let held = installed.removeValue(forKey: port.index) else { return }
+        for buckets in held.buckets.values { buckets.remove() }
+        guard !held.ifbs.isEmpty else { return }
         let successor = try? socket.observe(port)
         guard successor?.filters.isEmpty ?? isGone(port) else { return }
         for ifb in held.ifbs.values {
@@ -215,7 +215,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         var observed = try socket.observe(
             port,
             Known(
-                buckets: held?.buckets ?? [:], guardCounters: order?.counters, chains: chains,
+                policers: policers, guardCounters: order?.counters, chains: chains,
                 readsRoot: readsRoot(of: port), places: places))
         // A hook of ours whose filters somebody flushed says no longer that it is ours.
         let madeHook =
@@ -241,7 +241,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
             tag: Tag(
                 index: port.index, incident: wanted.incident, rung: limits?.rung ?? .normal,
                 ownsHook: ownsHook),
-            from: observed, guardCode: guardCode)
+            from: observed, policers: policers, guardCode: guardCode)
         do throws(StepFailure) {
             for step in steps { try execution.run(step, on: &socket) }
             if !steps.isEmpty {
@@ -251,8 +251,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
                     : try socket.observe(
                         port,
                         Known(
-                            buckets: execution.tree.buckets,
-                            guardCounters: execution.tree.guardCounters,
+                            policers: policers, guardCounters: execution.tree.guardCounters,
                             readsRoot: readsRoot(of: port)))
                 if let first = Plan.steps(from: after, to: wanted, site: site).first {
                     throw .mismatch("\(first.summary(port)) does not stand after it was set")
@@ -308,7 +307,8 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         _ limits: Limits, port: ControlledPort, site: Site
     ) throws(StepFailure) -> WantedTree {
         let tree = WantedTree(
-            limits, port: port, site: site, policer: policer, hasNetem: parts.hasNetem)
+            limits, port: port, site: site, policer: policer, hasNetem: parts.hasNetem,
+            programs: programs)
         guard !tree.filters.isEmpty || tree.root != nil else {
             throw .declined(
                 "what is sent to \(port.name) cannot be limited: its root is another owner's, and "

@@ -62,7 +62,8 @@ extension KernelTrafficControl {
                 general: classes.general.passed, lane: classes.lane.passed, seen: seen)
         case .bpf:
             guard let buckets = held.buckets[direction] else { throw .mismatch("no eBPF policer") }
-            let lanes = try StepFailure.bpfed { () throws(BPFError) in try buckets.counters() }
+            let counters = try StepFailure.bpfed { () throws(BPFError) in try buckets.counters() }
+            guard let lanes = counters else { throw .mismatch("another version's eBPF policer") }
             var pair = LanePair(
                 general: lanes[FrameLane.general.rawValue].passed,
                 lane: lanes[FrameLane.management.rawValue].passed

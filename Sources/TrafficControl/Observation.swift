@@ -14,8 +14,8 @@ import Netlink
 struct Known {
     /// A dump of all interfaces' qdiscs that was just made.
     var qdiscs: [Int32: [QdiscRecord]]?
-    /// The maps of the port's eBPF policers that this process holds.
-    var buckets: [Mitigation.Direction: TokenBuckets] = [:]
+    /// The eBPF policers that this process has loaded or found.
+    var policers = BPFPolicers()
     /// The map of the port's eBPF guard that this process holds.
     var guardCounters: GuardCounters?
     /// nftables' chains on the ingress of any interface.
@@ -183,11 +183,7 @@ extension RouteSocket {
                 tree.filters.append(filter)
                 tree.ownsHook = tree.ownsHook || Ownership.tag(of: filter)?.ownsHook == true
                 guard let program = filter.bpfProgramID else { continue }
-                // By descriptor where we hold the very program's maps; by id needs CAP_SYS_ADMIN.
-                let maps =
-                    known.buckets[direction].flatMap { $0.serves(program) ? $0 : nil }
-                    ?? (try? TokenBuckets(ofProgram: program))
-                tree.buckets[direction] = maps
+                tree.buckets[direction] = known.policers.buckets(of: index, ofProgram: program)
             }
         }
     }

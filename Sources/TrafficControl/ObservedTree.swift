@@ -56,7 +56,7 @@ struct ObservedTree {
     var guards: [FilterRecord] = []
     /// The counters of an eBPF guard, where they can be had.
     var guardCounters: GuardCounters?
-    /// The maps of each direction's eBPF filter, where they can be had.
+    /// The buckets of each direction's eBPF filter, where they can be had.
     var buckets: [Mitigation.Direction: TokenBuckets] = [:]
     var port = ObservedQueues()
     /// The port's root, where it is another owner's and was to be looked at.

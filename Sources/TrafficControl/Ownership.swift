@@ -87,26 +87,35 @@ struct Tag: Hashable, Sendable {
 
     /// The name of a guard's program: as a limit's, with the guard's label in place of ports.
     func name(guardLabel: String) -> String {
-        "sluice/1/\(index)/\(incident)/\(rung.rawValue)/\(ownsHook ? "hook" : "-")/\(guardLabel)"
+        name(last: guardLabel)
     }
 
     /// The name of a bpf filter: `sluice/1/<index>/<incident>/<rung>/<hook or ->/<tcp ports>`; the
     /// ports stand there because a loaded program cannot be compared with a wanted one.
     func name(tcpPorts: [UInt16]) -> String {
-        let ports = tcpPorts.map(String.init).joined(separator: ",")
-        let hook = ownsHook ? "hook" : "-"
-        return "sluice/1/\(index)/\(incident)/\(rung.rawValue)/\(hook)/\(ports)"
+        name(last: tcpPorts.map(String.init).joined(separator: ","))
+    }
+
+    private func name(last: String) -> String {
+        "\(Self.head)\(index)/\(incident)/\(rung.rawValue)/\(ownsHook ? "hook" : "-")/\(last)"
     }
 
     /// Nil where the name is not ours.
     init?(name: String) {
-        let parts = name.split(separator: "/", omittingEmptySubsequences: false)
-        guard parts.count == 7, parts[0] == "sluice", parts[1] == "1",
-            let index = Int32(parts[2]), let incident = UInt32(parts[3]),
-            let rung = UInt8(parts[4]).flatMap(Rung.init(rawValue:))
+        // Most filters are another owner's, and those of ours are looked at once a second.
+        guard name.hasPrefix(Self.head) else { return nil }
+        let parts = name.utf8.dropFirst(Self.head.utf8.count)
+            .split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+        guard parts.count == 5, let index = Int32(Substring(parts[0])),
+            let incident = UInt32(Substring(parts[1])),
+            let rung = UInt8(Substring(parts[2])).flatMap(Rung.init(rawValue:))
         else { return nil }
-        self.init(index: index, incident: incident, rung: rung, ownsHook: parts[5] == "hook")
+        self.init(
+            index: index, incident: incident, rung: rung,
+            ownsHook: parts[3].elementsEqual("hook".utf8))
     }
+
+    private static let head = "sluice/1/"
 
     private static func bytes(_ value: UInt32) -> [UInt8] {
         [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: value >> $0) }

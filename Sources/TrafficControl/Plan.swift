@@ -77,9 +77,9 @@ enum Plan {
             guard case .buckets(let direction, _, _, let limits) = filter.match, isHeld else {
                 continue
             }
-            let maps = observed.buckets[direction].flatMap { $0.isCurrent ? $0 : nil }
-            switch maps.flatMap({ try? $0.limits.read() }) {
-            // Maps that cannot be had, or are another version's, are replaced, program and all.
+            let buckets = observed.buckets[direction].flatMap { $0.isCurrent ? $0 : nil }
+            switch buckets.flatMap({ try? $0.limits() }) {
+            // Entries that are not there, or are another version's, are replaced, filter and all.
             case nil: puts.append(.putFilter(.port, filter))
             case limits.flatMap(\.words): break
             default: sets.append(.setBuckets(direction, limits))

@@ -40,7 +40,7 @@ extension KernelTrafficControl {
             let observed = try socket.observe(
                 port,
                 Known(
-                    qdiscs: qdiscs, buckets: held?.buckets ?? [:],
+                    qdiscs: qdiscs, policers: policers,
                     guardCounters: guarded[port.index]?.counters, chains: chains,
                     readsRoot: readsRoot(of: port)))
             let limits = held?.limits
@@ -81,7 +81,7 @@ extension KernelTrafficControl {
     ) throws(StepFailure) -> Repair? {
         var execution = Execution(
             port: port, tag: Tag(index: port.index, incident: 0, rung: .normal, ownsHook: false),
-            from: observed)
+            from: observed, policers: policers)
         let broken = observed.brokenRedirects
         for filter in broken { try execution.run(.deleteFilter(filter), on: &socket) }
         return broken.first.map {

@@ -19,7 +19,10 @@ extension KernelTrafficControl {
         for port in ports where installed[port.index] == nil && !known.contains(port.index) {
             do throws(StepFailure) {
                 let observed = try socket.observe(
-                    port, Known(qdiscs: qdiscs, chains: chains, readsRoot: readsRoot(of: port)))
+                    port,
+                    Known(
+                        qdiscs: qdiscs, policers: policers, chains: chains,
+                        readsRoot: readsRoot(of: port)))
                 if !observed.guards.isEmpty { survey.guarded.insert(port.index) }
                 guard let found = try adopt(port, observed, lane: lane) else { continue }
                 survey.found.append(found)
@@ -101,7 +104,8 @@ extension KernelTrafficControl {
         guard link.kind != "ifb" else { return }
         let port = ControlledPort(
             index: link.index, name: PortName(bytes: link.name), mtu: link.mtu)
-        let observed = try socket.observe(port, Known(readsRoot: readsRoot(of: port)))
+        let observed = try socket.observe(
+            port, Known(policers: policers, readsRoot: readsRoot(of: port)))
         let root = rootSite(of: port, observed, isWanted: false)
         // A hook of ours whose filters are gone bears no mark, but is remembered.
         let hasEmptyHook =
@@ -183,7 +187,7 @@ extension ObservedTree {
                 cap: Cap(
                     packets: PacketRate(perSecond: packets), bits: BitRate(bytesPerSecond: bytes)))
         }
-        return buckets[direction].flatMap { try? $0.limits.read() }
+        return buckets[direction].flatMap { try? $0.limits() }
             .flatMap(TokenBucketLimits.cap(ofLane: .general)).map { Limit(cap: $0) }
     }
 }

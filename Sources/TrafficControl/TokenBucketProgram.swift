@@ -3,8 +3,9 @@
 //
 // What passes goes on to the next filter (TC_ACT_UNSPEC); what exceeds is dropped (TC_ACT_SHOT).
 // A GSO frame costs what its segments will cost: gso_size is the guest's own word, but it is also
-// what the frame will be cut by. The limits stand in a map of their own, so that they change
-// without a refill; the clocks and counters stand in another, written by the program only.
+// what the frame will be cut by. One program serves all ports: it finds what it knows of one by the
+// interface's index. The limits stand in a table of their own, so that they change without a refill;
+// the clocks and counters stand in another, written by the program only.
 //
 // Each bucket is a clock that runs ahead of time ("theoretical arrival time", GCRA): units move it by
 // their cost, and conform while it is at most the burst ahead of now. Clocks only move by atomic
@@ -18,7 +19,7 @@
 import LinuxSystem
 import Mitigation
 
-/// Layout of the two maps, in 64-bit words.
+/// Layout of a port's values in the two tables, in 64-bit words.
 enum TokenBucketLayout {
     /// Words of one lane's limits: packet cost (ns), packet burst (ns), byte cost (ns x 65536),
     /// byte burst (ns).
@@ -27,9 +28,13 @@ enum TokenBucketLayout {
     /// packets, dropped bytes, packet clock, byte clock.
     static let stateWords = 8
     static let lanes = FrameLane.allCases.count
-    static let limitsName = "sluice_limits"
-    /// `sluice_state` until its words were others: what has that name is replaced (Plan).
-    static let stateName = "sluice_leases"
+    static let limitsSize = lanes * 8 * limitWords
+    static let stateSize = lanes * 8 * stateWords
+    static let limitsName = "sluice_caps"
+    static let stateName = "sluice_buckets"
+    /// An array for each port, until programs were shared; of the same words. What has it is replaced
+    /// (Plan).
+    static let formerLimitsName = "sluice_limits"
     /// Packets and bytes that are taken beyond a frame's own: few against the smallest bursts (64
     /// and 70,000), since what is left of a lease passes at once after a pause or a change.
     static let leasedPackets: Int32 = 32
@@ -93,9 +98,12 @@ private enum Register {
     static let index: UInt8 = 7  // while classifying
     static let now: UInt8 = 7  // after
     static let state: UInt8 = 8
-    static let limits: UInt8 = 9
+    static let limits: UInt8 = 9  // an offset, until they are looked up
     static let frame: UInt8 = 10
 }
+
+/// Where the interface's index is kept on the stack, for look-ups.
+private let savedInterface: Int16 = -20
 
 /// One of a lane's two buckets: where its words are.
 private struct Bucket {
@@ -127,10 +135,15 @@ struct TokenBucketProgram: BPFAssembly {
     private var jumps: [(at: Int, to: Label)] = []
     private var nextLocal = 1_000
 
-    /// The classifier of a direction, with both maps' descriptors.
+    /// The classifier of a direction, with both tables' descriptors.
     init(_ classifier: FrameClassifier, stateMap: Int32, limitsMap: Int32) {
         // r6 = context
         emit(0xbf, Register.context, Register.scratch1)
+        emit(0x61, Register.scratch1, Register.context, offset: SocketBufferField.interface)
+        emit(0x63, Register.frame, Register.scratch1, offset: savedInterface)
+        let unknown = makeLabel()
+        emitLookUp(stateMap, orTo: unknown)
+        emit(0xbf, Register.state, Register.result)
         emitHead(LaneFastPath(classifier))
         // The index is set on every path that uses it; the verifier wants to see it.
         emit(0xb7, Register.index, immediate: 0)
@@ -141,12 +154,15 @@ struct TokenBucketProgram: BPFAssembly {
             place(.lane(lane))
             let stateOffset = lane.rawValue * TokenBucketLayout.stateWords * 8
             let limitsOffset = lane.rawValue * TokenBucketLayout.limitWords * 8
-            emitMapValue(Register.state, map: stateMap, offset: stateOffset)
-            emitMapValue(Register.limits, map: limitsMap, offset: limitsOffset)
+            emit(0x07, Register.state, immediate: Int32(stateOffset))
+            emit(0xb7, Register.limits, immediate: Int32(limitsOffset))
             if lane != FrameLane.allCases.last { emitJump(0x05, to: bucket) }
         }
         place(bucket)
-        emitBuckets()
+        emitBuckets(limitsMap: limitsMap, unknown: unknown)
+        place(unknown)
+        emit(0xb4, Register.result, immediate: -1)  // TC_ACT_UNSPEC
+        emit(0x95)
         for jump in jumps {
             let distance = (places[jump.to] ?? jump.at) - jump.at - 1
             instructions[jump.at].offset = Int16(distance)
@@ -207,8 +223,17 @@ struct TokenBucketProgram: BPFAssembly {
         }
     }
 
-    /// r8: the lane's state, r9: its limits.
-    private mutating func emitBuckets() {
+    /// r0 = the interface's value in a table; r1 to r5 are lost.
+    private mutating func emitLookUp(_ map: Int32, orTo label: Label) {
+        emitMap(Register.scratch1, map)
+        emit(0xbf, Register.packets, Register.frame)
+        emit(0x07, Register.packets, immediate: Int32(savedInterface))
+        emit(0x85, immediate: 1)  // bpf_map_lookup_elem(r1, r2)
+        emitJump(0x15, Register.result, immediate: 0, to: label)
+    }
+
+    /// r8: the lane's state, r9: where its limits are in the interface's.
+    private mutating func emitBuckets(limitsMap: Int32, unknown: Label) {
         emitSegments()
         let passes = makeLabel()
         let lacking = makeLabel()
@@ -226,6 +251,8 @@ struct TokenBucketProgram: BPFAssembly {
         place(lacking)
         emit(0x7b, Register.frame, Register.packets, offset: Bucket.packets.saved)
         emit(0x7b, Register.frame, Register.bytes, offset: Bucket.bytes.saved)
+        emitLookUp(limitsMap, orTo: unknown)
+        emitLimits()
         emit(0x85, immediate: 5)  // r0 = bpf_ktime_get_ns()
         emit(0xbf, Register.now, Register.result)
         // What bytes refuse has its packets: the lease keeps them for the next frame.
@@ -238,6 +265,22 @@ struct TokenBucketProgram: BPFAssembly {
         emitCount(at: 32)
         emit(0xb4, Register.result, immediate: 2)  // TC_ACT_SHOT
         emit(0x95)
+    }
+
+    /// r9: the lane's limits, of the interface's in r0. A constant for each lane: a number that differs
+    /// by the way there must not be added to an address without CAP_PERFMON (sanitize_ptr_alu).
+    private mutating func emitLimits() {
+        let found = makeLabel()
+        for lane in FrameLane.allCases {
+            let offset = Int32(lane.rawValue * TokenBucketLayout.limitWords * 8)
+            let other = makeLabel()
+            emitJump(0x55, Register.limits, immediate: offset, to: other)
+            emit(0x07, Register.result, immediate: offset)
+            emitJump(0x05, to: found)
+            place(other)
+        }
+        place(found)
+        emit(0xbf, Register.limits, Register.result)
     }
 
     /// The frame's packets and bytes, as they were kept.

@@ -107,12 +107,13 @@ struct WantedTree: Hashable, Sendable {
 
     /// What holds `limits` on `port`.
     init(
-        _ limits: Limits, port: ControlledPort, site: Site, policer: Policer, hasNetem: Bool
+        _ limits: Limits, port: ControlledPort, site: Site, policer: Policer, hasNetem: Bool,
+        programs: ClassicPrograms = ClassicPrograms()
     ) {
         incident = limits.incident
         let maker = TreeMaker(
             rung: limits.rung, lane: limits.lane, mtu: port.mtu, policer: policer,
-            hasNetem: hasNetem)
+            hasNetem: hasNetem, programs: programs)
         if let limit = limits.from {
             let (filters, tree) = maker.hooked(
                 limit, direction: .from, redirects: !site.guarded.contains(.from))
@@ -142,6 +143,7 @@ struct TreeMaker {
     let mtu: UInt32
     let policer: Policer
     let hasNetem: Bool
+    let programs: ClassicPrograms
 
     /// Filters at the hook, and the ifb's tree where one is needed. Without `redirects`, what is to
     /// be delayed is policed to the same cap, where the policer is not itself a redirect.
@@ -151,20 +153,23 @@ struct TreeMaker {
         let isQueued = limit.delay != nil && redirects
         let parent = direction == .from ? Handle.clsactIngress : Handle.clsactEgress
         let role: IFBRole = direction == .from ? .from : .to
-        let classifier = FrameClassifier(direction: direction, tcpPorts: lane.tcpPorts)
-        let redirect = WantedFilter(
-            parent: parent, preference: FrameLane.general.preference,
-            match: .classic(classifier.classicProgram(for: .general)), act: .redirect(role, rung))
+        let kind = FrameKind(direction: direction, tcpPorts: lane.tcpPorts)
+        func redirect(_ program: [ClassicInstruction]) -> WantedFilter {
+            WantedFilter(
+                parent: parent, preference: FrameLane.general.preference,
+                match: .classic(program), act: .redirect(role, rung))
+        }
         switch policer {
         case .actPolice:
             var filters = [FrameLane.management, .neighbour].map { lane in
-                policed(cap(of: lane), lane, classifier, parent: parent)
+                policed(cap(of: lane), lane, kind, parent: parent)
             }
             guard isQueued else {
-                filters.append(policed(limit.cap, .general, classifier, parent: parent))
+                filters.append(policed(limit.cap, .general, kind, parent: parent))
                 return (filters, nil)
             }
-            return (filters + [redirect], shaper(limit))
+            filters.append(redirect(programs.program(kind, for: .general)))
+            return (filters, shaper(limit))
         case .bpf:
             let general = isQueued ? TokenBucketLimits.unlimited : TokenBucketLimits(limit.cap)
             let buckets = WantedFilter(
@@ -175,11 +180,10 @@ struct TreeMaker {
                         TokenBucketLimits(lane.management), TokenBucketLimits(lane.neighbour),
                         general,
                     ]))
-            return isQueued ? ([buckets, redirect], shaper(limit)) : ([buckets], nil)
+            guard isQueued else { return ([buckets], nil) }
+            return ([buckets, redirect(programs.program(kind, for: .general))], shaper(limit))
         case .ifb:
-            var everything = redirect
-            everything.match = .classic(ClassicCode.everything)
-            return ([everything], hierarchy(limit, direction: direction))
+            return ([redirect(ClassicCode.everything)], hierarchy(limit, direction: direction))
         }
     }
 
@@ -188,11 +192,11 @@ struct TreeMaker {
     }
 
     private func policed(
-        _ cap: Cap, _ frames: FrameLane, _ classifier: FrameClassifier, parent: Handle
+        _ cap: Cap, _ frames: FrameLane, _ kind: FrameKind, parent: Handle
     ) -> WantedFilter {
         WantedFilter(
             parent: parent, preference: frames.preference,
-            match: .classic(classifier.classicProgram(for: frames)),
+            match: .classic(programs.program(kind, for: frames)),
             act: .police(
                 Formulas.police(cap),
                 overheadBytes: parent == .clsactIngress ? Formulas.ethernetHeaderBytes : 0,
@@ -241,7 +245,7 @@ struct TreeMaker {
         _ limit: Limit, direction: Mitigation.Direction, isInPlaceOfAnother: Bool = false
     ) -> QueueTree {
         let major = Ownership.rootHandle.major
-        let classifier = FrameClassifier(direction: direction, tcpPorts: lane.tcpPorts)
+        let kind = FrameKind(direction: direction, tcpPorts: lane.tcpPorts)
         let caps: [(FrameLane, Cap)] = [
             (.management, lane.management), (.neighbour, lane.neighbour), (.general, limit.cap),
         ]
@@ -252,7 +256,7 @@ struct TreeMaker {
         let filters = [FrameLane.management, .neighbour].map { frames in
             WantedFilter(
                 parent: Ownership.rootHandle, preference: frames.preference,
-                match: .classic(classifier.classicProgram(for: frames)),
+                match: .classic(programs.program(kind, for: frames)),
                 classID: Handle(major: major, minor: UInt16(frames.rawValue + 1)))
         }
         let defaultClass = UInt32(FrameLane.general.rawValue + 1)

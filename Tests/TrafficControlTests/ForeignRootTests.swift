@@ -206,7 +206,7 @@ extension OwnersScene {
                     port: scene.port,
                     tag: Tag(
                         index: scene.port.index, incident: 3, rung: .shape, ownsHook: false),
-                    from: observed)
+                    from: observed, policers: BPFPolicers())
                 for step in steps.prefix(count) { try execution.run(step, on: &socket) }
                 try scene.restart(origin)
                 if count % 2 == 0 {

@@ -102,12 +102,7 @@ import Testing
             let limits = try BPFArray(
                 name: "sluice_limits", valueSize: lanes.count * lanes[0].words.count * 8)
             try limits.write(lanes.flatMap(\.words))
-            // The name it had when its words were others.
-            let state = try BPFArray(name: "sluice_state", valueSize: 1_024)
-            let program = try TokenBucketProgram(
-                FrameClassifier(direction: .from, tcpPorts: Self.lane.tcpPorts),
-                stateMap: state.descriptor, limitsMap: limits.descriptor
-            ).load()
+            let program = try FormerProgram(limits: limits.descriptor).load()
             let tag = Tag(index: port.index, incident: 9, rung: .police, ownsHook: true)
             try control.socket.add(
                 .clsact, to: port.index, parent: .ingress, handle: .ingressQdisc)
@@ -212,5 +207,20 @@ import Testing
             let left = try Snapshot.settledDifference(from: before)
             #expect(left == [])
         }
+    }
+}
+
+/// What a policer was while each port had a program of its own, but for what it did.
+private struct FormerProgram: BPFAssembly {
+    var instructions: [BPFInstruction] = []
+
+    init(limits: Int32) {
+        emitMapValue(1, map: limits, offset: 0)
+        emit(0xb4, 0, immediate: -1)  // TC_ACT_UNSPEC
+        emit(0x95)
+    }
+
+    func load() throws(BPFError) -> BPFClassifier {
+        try BPFClassifier(name: Ownership.programName, instructions)
     }
 }

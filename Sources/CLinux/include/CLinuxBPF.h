@@ -13,6 +13,8 @@ struct sluice_bpf_instruction {
 };
 
 int sluice_bpf_create_array(const char *name, uint32_t value_size, uint32_t entries);
+// Values by a 32-bit key, each made when it is written (BPF_F_NO_PREALLOC).
+int sluice_bpf_create_hash(const char *name, uint32_t value_size, uint32_t entries);
 // One value that user space maps into its memory (BPF_F_MMAPABLE, 5.5 on).
 int sluice_bpf_create_shared_array(const char *name, uint32_t value_size);
 // One value for each processor.
@@ -30,8 +32,10 @@ int sluice_bpf_load_runnable(
 int sluice_bpf_run(int program, uint32_t *result);
 int sluice_bpf_read(int map, uint32_t key, void *value);
 int sluice_bpf_write(int map, uint32_t key, const void *value);
+int sluice_bpf_remove(int map, uint32_t key);
 // A descriptor of a loaded program, and of the maps it uses (up to `capacity` ids; gives their number).
 int sluice_bpf_program_by_id(uint32_t id);
+int sluice_bpf_program_id(int program, uint32_t *id);
 int sluice_bpf_program_maps(int program, uint32_t *ids, uint32_t capacity);
 int sluice_bpf_map_by_id(uint32_t id);
 // A map's name, at most 16 bytes with its NUL, and the bytes of one value.
@@ -42,3 +46,4 @@ int sluice_skb_offset_length(void);
 int sluice_skb_offset_data(void);
 int sluice_skb_offset_data_end(void);
 int sluice_skb_offset_gso_size(void);
+int sluice_skb_offset_ifindex(void);
