@@ -148,8 +148,8 @@ let package = Package(
         .executableTarget(
             name: "sluice-bench",
             dependencies: [
-                "CBench", "CLab", "ControlAPI", "Daemon", "Lab", "LinkCounters", "LinuxSystem",
-                "Mitigation", "Netlink", "Settings", "TrafficControl",
+                "CBench", "CLab", "ControlAPI", "Daemon", "Doctor", "Lab", "LinkCounters",
+                "LinuxSystem", "Mitigation", "Netlink", "Settings", "TrafficControl",
             ],
             path: "Tests/Bench", exclude: ["peers"], swiftSettings: strict),
 

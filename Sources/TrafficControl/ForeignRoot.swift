@@ -48,7 +48,10 @@ extension KernelTrafficControl {
         do throws(StepFailure) {
             roots[port.index] = nil
             let observed = try socket.observe(
-                port, Known(readsRoot: settings.replacesForeignRoot))
+                port,
+                Known(
+                    readsRoot: settings.replacesForeignRoot,
+                    places: Known.Places(root: false, ifbs: [])))
             // A hook that stands for our guards is no other owner's.
             var origin = PortOrigin(hadHook: observed.hook != nil && !observed.ownsHook)
             guard hook(observed) == .ingress else { return origin }

@@ -5,6 +5,7 @@
 // for the tree, so that a flood has its rate and a tree is seen when it is there. Each flood is on a port
 // of its own and begins at another moment between two polls.
 import ControlAPI
+import Doctor
 import Lab
 import Netlink
 
@@ -25,6 +26,23 @@ struct ReactionSection {
         var isBusy: Bool
         /// Seconds.
         var reaction: Spread
+        var change: Change
+    }
+
+    /// From decisions to the kernel's acknowledgement, by the daemon's own metrics, in seconds.
+    fileprivate struct Change: Sendable {
+        var mean: Double
+        /// What nearly all stayed below, by the histogram's steps.
+        var most: Double
+
+        init(_ metrics: Metrics) throws {
+            let name = "sluice_change_seconds"
+            guard let sum = metrics[name + "_sum"], let count = metrics[name + "_count"], count > 0,
+                let most = metrics.bound(name, share: 0.99)
+            else { throw LabError("the metrics tell of no change") }
+            mean = sum / count
+            self.most = most
+        }
     }
 
     func run() async throws -> Part {
@@ -33,9 +51,11 @@ struct ReactionSection {
             for factor in Self.factors {
                 all.append(
                     try await Namespace.run {
-                        let seconds = try Race(floods).run(factor: factor, isBusy: isBusy)
+                        let (seconds, change) = try Race(floods).run(
+                            factor: factor, isBusy: isBusy)
                         guard let reaction = Spread(seconds) else { throw LabError("no flood") }
-                        return Findings(factor: factor, isBusy: isBusy, reaction: reaction)
+                        return Findings(
+                            factor: factor, isBusy: isBusy, reaction: reaction, change: change)
                     })
             }
         }
@@ -43,13 +63,16 @@ struct ReactionSection {
     }
 
     private func part(_ all: [Findings]) throws -> Part {
-        var table = Table("flood", "host", "median, s", "p99, s", "longest, s", "in polls, median")
+        var table = Table(
+            "flood", "host", "median, s", "p99, s", "longest, s", "in polls, median",
+            "decision to acknowledgement, mean, ms", "99 in 100, ms")
         for found in all {
             let reaction = found.reaction
             table.add(
                 "\(found.factor) x the mark", found.isBusy ? "busy" : "quiet",
                 reaction.median.fixed(3), reaction.quantile(0.99).fixed(3),
-                reaction.largest.fixed(3), (reaction.median / 0.1).fixed(1))
+                reaction.largest.fixed(3), (reaction.median / 0.1).fixed(1),
+                (found.change.mean * 1_000).fixed(2), "below \((found.change.most * 1_000).ratio)")
         }
         return Part(
             name: "reaction",
@@ -61,7 +84,9 @@ struct ReactionSection {
                 for each line, up to \(Self.atOnce) at a time, each on a port of its own, of the mark
                 times the factor and 2%. The rules ask for 1 s over the mark, or 200 ms over five times
                 the mark, of counters read ten times a second. Busy: on each processor a program that
-                spins and a tap that floods as fast as it can.
+                spins and a tap that floods as fast as it can. A decision's way to the kernel's
+                acknowledgement is the daemon's own measure (`sluice_change_seconds`): the journal's
+                writing, and all ports that tripped in the same poll, included.
 
                 \(table.markdown)
                 """,
@@ -88,8 +113,8 @@ private struct Race: ~Copyable {
         folder = try ScratchFolder()
     }
 
-    /// The reaction to each flood, in seconds.
-    func run(factor: Int, isBusy: Bool) throws -> [Double] {
+    /// The reaction to each flood, in seconds, and what of it was the change.
+    func run(factor: Int, isBusy: Bool) throws -> ([Double], ReactionSection.Change) {
         let thread = try String(readFile("/proc/thread-self/stat").prefix { $0 != " " })
         try Tool.run("chrt", "--other", "-p", "0", thread)
         for scope in ["all", "default"] {
@@ -124,9 +149,10 @@ private struct Race: ~Copyable {
         }
         try watch.waitUntil { $0.running == 0 }
         noise?.stop()
+        let change = try ReactionSection.Change(Metrics(daemon.request("GET", "/v1/metrics")))
         try daemon.stop()
         for station in stations { station.close() }
-        return watch.seconds
+        return (watch.seconds, change)
     }
 
     private static func configuration(_ socket: String, _ folder: String) -> String {

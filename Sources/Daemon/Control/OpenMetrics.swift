@@ -56,6 +56,10 @@ struct OpenMetrics {
         addHistogram(
             "sluice_turn_seconds", "How long turns took, from the poll to the last change.",
             health.turnTime)
+        addHistogram(
+            "sluice_change_seconds",
+            "From decisions to the kernel's acknowledgement of all that they changed.",
+            health.changeTime)
     }
 
     private mutating func addFaults(_ health: SelfHealth) {

@@ -99,6 +99,8 @@ package struct SelfHealth: Hashable, Sendable {
     package var lateness = DurationHistogram.Reading()
     /// How long turns took, from their poll to their last change.
     package var turnTime = DurationHistogram.Reading()
+    /// How long it was from decisions to the kernel's word on all that they asked for.
+    package var changeTime = DurationHistogram.Reading()
     /// What the turn counted.
     package var counts = TurnCounts()
     /// Indexes of ports that are on a rung in observe mode only: nothing of ours limits them.

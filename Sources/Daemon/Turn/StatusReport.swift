@@ -62,6 +62,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         var health = SelfHealth()
         health.lateness = facts.lateness.reading
         health.turnTime = facts.turnTime.reading
+        health.changeTime = changeTime.reading
         health.counts = counts
         health.breaker = engine.breakerRoom
         for slot in engine.slots {

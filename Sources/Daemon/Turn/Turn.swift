@@ -38,6 +38,8 @@ package struct Turn<
     package internal(set) var polls: UInt64 = 0
     /// What went wrong and what was done about it, since the start.
     package internal(set) var counts = TurnCounts()
+    /// From decisions to the kernel's word on all that they asked for.
+    package internal(set) var changeTime = DurationHistogram()
     /// What the turns left since `wasTold` was last called.
     package internal(set) var output = TurnOutput()
 
@@ -143,7 +145,12 @@ package struct Turn<
         poll(clock: clock)
         let decided = clock()
         engine.finishPoll(now: decided, into: &actions)
-        carryOut(now: decided)
+        if actions.contains(where: \.changesTheKernel) {
+            carryOut(now: decided)
+            changeTime.add(nanoseconds: clock().nanoseconds - decided.nanoseconds)
+        } else {
+            carryOut(now: decided)
+        }
         setGuards(now: decided, clock: clock)
         look(now: decided, clock: clock)
         countGuards(now: decided)

@@ -5,6 +5,13 @@ internal import Recording
 internal import Settings
 internal import TrafficControl
 
+extension Action {
+    /// Whether it asks for more than to be told.
+    var changesTheKernel: Bool {
+        if case .tell = self { false } else { true }
+    }
+}
+
 extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     /// Carries out what the engine asked for, until it asks for nothing more.
     mutating func carryOut(now: Instant) {
