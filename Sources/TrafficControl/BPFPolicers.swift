@@ -1,13 +1,15 @@
 // The eBPF policers in the kernel: one program for all ports whose frames are told apart alike, and
-// beside it two tables by interface index, what each port may and what it has used. To load a program
+// beside it a table by interface index, what each port may and what it has used. To load a program
 // takes the kernel's verifier longer than all else of a tree together; a port is an entry.
 //
-// The filters keep the program in the kernel, and it the tables, so that they outlive the daemon; a
+// The filters keep the program in the kernel, and it the table, so that they outlive the daemon; a
 // later one finds them by the program's id.
 //
-// Invariants: a port's entries are written before its filter, and taken out after it; a filter whose
+// Invariants: a port's entry is written before its filter, and taken out after it; a filter whose
 // port has none lets everything pass, and is replaced by whoever looks at it (Plan). What an index's
-// former owner left is overwritten by the next one's.
+// former owner left is overwritten by the next one's. Changed limits take the place of the former ones
+// at once, with what was used until a few microseconds before: no refill, and what is counted only
+// grows.
 import LinuxSystem
 import Mitigation
 
@@ -15,22 +17,17 @@ import Mitigation
 final class BPFPolicer {
     /// The program, as filters tell it.
     let identifier: UInt32
-    fileprivate let tables: Tables
+    fileprivate let ports: Ports
 
-    fileprivate enum Tables {
+    fileprivate enum Ports {
         case current(Current)
         case former(Former)
     }
 
-    /// Limits (written here, read by the program) and state (the other way).
     fileprivate final class Current {
-        let limits: BPFTable
-        let state: BPFTable
+        let table: BPFTable
 
-        init(limits: consuming BPFTable, state: consuming BPFTable) {
-            self.limits = limits
-            self.state = state
-        }
+        init(table: consuming BPFTable) { self.table = table }
     }
 
     /// Another version's program, for one port alone: its limits. It counts in words that only that one
@@ -41,29 +38,26 @@ final class BPFPolicer {
         init(limits: consuming BPFArray) { self.limits = limits }
     }
 
-    fileprivate init(_ identifier: UInt32, _ tables: Tables) {
+    fileprivate init(_ identifier: UInt32, _ ports: Ports) {
         self.identifier = identifier
-        self.tables = tables
+        self.ports = ports
     }
 }
 
-extension BPFPolicer.Tables {
+extension BPFPolicer.Ports {
     /// Those of a program that is loaded.
     fileprivate static func found(
         ofProgram identifier: UInt32
-    ) throws(BPFError) -> BPFPolicer.Tables {
+    ) throws(BPFError) -> BPFPolicer.Ports {
         do throws(BPFError) {
-            let limits = try BPFTable(
-                name: TokenBucketLayout.limitsName, ofProgram: identifier,
-                valueSize: TokenBucketLayout.limitsSize)
-            let state = try BPFTable(
-                name: TokenBucketLayout.stateName, ofProgram: identifier,
-                valueSize: TokenBucketLayout.stateSize)
-            return .current(BPFPolicer.Current(limits: limits, state: state))
+            let table = try BPFTable(
+                name: TokenBucketLayout.name, ofProgram: identifier,
+                valueSize: TokenBucketLayout.words * 8)
+            return .current(BPFPolicer.Current(table: table))
         } catch {
             let limits = try BPFArray(
                 name: TokenBucketLayout.formerLimitsName, ofProgram: identifier,
-                valueSize: TokenBucketLayout.limitsSize)
+                valueSize: TokenBucketLayout.lanes * TokenBucketLayout.limitWords * 8)
             return .former(BPFPolicer.Former(limits: limits))
         }
     }
@@ -77,18 +71,12 @@ private final class LoadedPolicer {
     private static let capacity = 16_384
 
     init(_ classifier: FrameClassifier) throws(BPFError) {
-        let limits = try BPFTable(
-            name: TokenBucketLayout.limitsName, valueSize: TokenBucketLayout.limitsSize,
+        let table = try BPFTable(
+            name: TokenBucketLayout.name, valueSize: TokenBucketLayout.words * 8,
             capacity: Self.capacity)
-        let state = try BPFTable(
-            name: TokenBucketLayout.stateName, valueSize: TokenBucketLayout.stateSize,
-            capacity: Self.capacity)
-        program = try TokenBucketProgram(
-            classifier, stateMap: state.descriptor, limitsMap: limits.descriptor
-        ).load()
+        program = try TokenBucketProgram(classifier, table: table.descriptor).load()
         policer = BPFPolicer(
-            try program.identifier(),
-            .current(BPFPolicer.Current(limits: limits, state: state)))
+            try program.identifier(), .current(BPFPolicer.Current(table: table)))
     }
 }
 
@@ -102,7 +90,7 @@ struct TokenBuckets {
 
     /// Whether the program is of this version; another's limits can be read, but not kept.
     var isCurrent: Bool {
-        switch policer.tables {
+        switch policer.ports {
         case .current: true
         case .former: false
         }
@@ -110,47 +98,62 @@ struct TokenBuckets {
 
     /// The words of the limits of each lane, in the order of `FrameLane`; ENOENT where the port has none.
     func limits() throws(BPFError) -> [UInt64] {
-        switch policer.tables {
-        case .current(let tables): try tables.limits.read(port)
-        case .former(let former): try former.limits.read()
+        switch policer.ports {
+        case .former(let former): return try former.limits.read()
+        case .current(let current):
+            let words = try current.table.read(port)
+            return (0..<TokenBucketLayout.lanes).flatMap { lane in
+                let base = lane * TokenBucketLayout.laneWords
+                return words[base..<base + TokenBucketLayout.limitWords]
+            }
         }
     }
 
     /// Changes the limits of current ones, without a refill.
     func set(_ lanes: [TokenBucketLimits]) throws(BPFError) {
-        guard case .current(let tables) = policer.tables else { return }
-        try tables.limits.write(lanes.flatMap(\.words), at: port)
+        guard case .current(let current) = policer.ports else { return }
+        try write(lanes, over: try current.table.read(port), in: current)
+    }
+
+    private func write(
+        _ lanes: [TokenBucketLimits], over words: [UInt64], in current: BPFPolicer.Current
+    ) throws(BPFError) {
+        var words = words
+        for (lane, limits) in lanes.enumerated() {
+            let base = lane * TokenBucketLayout.laneWords
+            words.replaceSubrange(base..<base + TokenBucketLayout.limitWords, with: limits.words)
+        }
+        try current.table.write(words, at: port)
     }
 
     /// What each lane has counted, in the order of `FrameLane`; nil where only another version can tell.
     func counters() throws(BPFError) -> [TokenBucketCounters]? {
-        guard case .current(let tables) = policer.tables else { return nil }
-        let words = try tables.state.read(port)
+        guard case .current(let current) = policer.ports else { return nil }
+        let words = try current.table.read(port)
         return (0..<TokenBucketLayout.lanes).map { lane in
-            let base = lane * TokenBucketLayout.stateWords
+            let base = lane * TokenBucketLayout.laneWords + TokenBucketLayout.limitWords
             return TokenBucketCounters(
                 passed: DeliveredCounters(packets: words[base], bytes: words[base + 1]),
                 dropped: DeliveredCounters(packets: words[base + 4], bytes: words[base + 5]))
         }
     }
 
-    /// Takes the port's entries out: no filter leads to them any more.
+    /// Takes the port's entry out: no filter leads to it any more.
     func remove() {
-        guard case .current(let tables) = policer.tables else { return }
-        tables.limits.remove(port)
-        tables.state.remove(port)
+        guard case .current(let current) = policer.ports else { return }
+        current.table.remove(port)
     }
 
-    /// Whether both are the same entries.
+    /// Whether both are the same entry.
     func isSame(as other: TokenBuckets) -> Bool {
         policer === other.policer && port == other.port
     }
 
-    /// Full buckets that have counted nothing.
-    fileprivate func reset() throws(BPFError) {
-        guard case .current(let tables) = policer.tables else { return }
-        try tables.state.write(
-            [UInt64](repeating: 0, count: TokenBucketLayout.stateSize / 8), at: port)
+    /// Full buckets with these limits, that have counted nothing.
+    fileprivate func begin(_ lanes: [TokenBucketLimits]) throws(BPFError) {
+        guard case .current(let current) = policer.ports else { return }
+        let words = [UInt64](repeating: 0, count: TokenBucketLayout.words)
+        try write(lanes, over: words, in: current)
     }
 }
 
@@ -172,12 +175,12 @@ final class BPFPolicers {
     ) throws(BPFError) -> (buckets: TokenBuckets, program: Int32) {
         let kind = FrameKind(direction: direction, tcpPorts: tcpPorts)
         do throws(BPFError) {
-            return try entries(of: port, try load(kind), lanes, held)
+            return try entry(of: port, try load(kind), lanes, held)
         } catch {
             // Full: the next ones get a program of their own.
             guard error.isFull else { throw error }
             loaded[kind] = nil
-            return try entries(of: port, try load(kind), lanes, held)
+            return try entry(of: port, try load(kind), lanes, held)
         }
     }
 
@@ -189,8 +192,8 @@ final class BPFPolicers {
             ?? found[identifier]?.policer
         if let known { return TokenBuckets(policer: known, port: UInt32(bitPattern: port)) }
         found = found.filter { $0.value.policer != nil }
-        guard let tables = try? BPFPolicer.Tables.found(ofProgram: identifier) else { return nil }
-        let policer = BPFPolicer(identifier, tables)
+        guard let ports = try? BPFPolicer.Ports.found(ofProgram: identifier) else { return nil }
+        let policer = BPFPolicer(identifier, ports)
         found[identifier] = Found(policer: policer)
         return TokenBuckets(policer: policer, port: UInt32(bitPattern: port))
     }
@@ -203,12 +206,15 @@ final class BPFPolicers {
         return new
     }
 
-    private func entries(
+    private func entry(
         of port: Int32, _ loaded: LoadedPolicer, _ lanes: [TokenBucketLimits], _ held: TokenBuckets?
     ) throws(BPFError) -> (buckets: TokenBuckets, program: Int32) {
         let buckets = TokenBuckets(policer: loaded.policer, port: UInt32(bitPattern: port))
-        if held?.isSame(as: buckets) != true { try buckets.reset() }
-        try buckets.set(lanes)
+        if held?.isSame(as: buckets) == true {
+            try buckets.set(lanes)
+        } else {
+            try buckets.begin(lanes)
+        }
         return (buckets, loaded.program.descriptor)
     }
 }

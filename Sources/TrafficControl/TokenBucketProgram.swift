@@ -4,8 +4,7 @@
 // What passes goes on to the next filter (TC_ACT_UNSPEC); what exceeds is dropped (TC_ACT_SHOT).
 // A GSO frame costs what its segments will cost: gso_size is the guest's own word, but it is also
 // what the frame will be cut by. One program serves all ports: it finds what it knows of one by the
-// interface's index. The limits stand in a table of their own, so that they change without a refill;
-// the clocks and counters stand in another, written by the program only.
+// interface's index.
 //
 // Each bucket is a clock that runs ahead of time ("theoretical arrival time", GCRA): units move it by
 // their cost, and conform while it is at most the burst ahead of now. Clocks only move by atomic
@@ -19,21 +18,20 @@
 import LinuxSystem
 import Mitigation
 
-/// Layout of a port's values in the two tables, in 64-bit words.
+/// Layout of a port's value in the table, in 64-bit words: for each lane what it may (written here)
+/// and what it has used (written by the program).
 enum TokenBucketLayout {
     /// Words of one lane's limits: packet cost (ns), packet burst (ns), byte cost (ns x 65536),
     /// byte burst (ns).
     static let limitWords = 4
-    /// Words of one lane's state: passed packets, passed bytes, packet lease, byte lease, dropped
-    /// packets, dropped bytes, packet clock, byte clock.
+    /// Words of one lane's state, behind its limits: passed packets, passed bytes, packet lease, byte
+    /// lease, dropped packets, dropped bytes, packet clock, byte clock.
     static let stateWords = 8
+    static let laneWords = limitWords + stateWords
     static let lanes = FrameLane.allCases.count
-    static let limitsSize = lanes * 8 * limitWords
-    static let stateSize = lanes * 8 * stateWords
-    static let limitsName = "sluice_caps"
-    static let stateName = "sluice_buckets"
-    /// An array for each port, until programs were shared; of the same words. What has it is replaced
-    /// (Plan).
+    static let words = lanes * laneWords
+    static let name = "sluice_buckets"
+    /// An array of all limits for each port, until programs were shared: what has it is replaced (Plan).
     static let formerLimitsName = "sluice_limits"
     /// Packets and bytes that are taken beyond a frame's own: few against the smallest bursts (64
     /// and 70,000), since what is left of a lease passes at once after a pause or a change.
@@ -97,8 +95,7 @@ private enum Register {
     static let context: UInt8 = 6
     static let index: UInt8 = 7  // while classifying
     static let now: UInt8 = 7  // after
-    static let state: UInt8 = 8
-    static let limits: UInt8 = 9  // an offset, until they are looked up
+    static let lane: UInt8 = 8
     static let frame: UInt8 = 10
 }
 
@@ -120,12 +117,15 @@ private struct Bucket {
     let scale: Int32
 
     static let packets = Bucket(
-        register: Register.packets, saved: -8, passed: 0, lease: 16, clock: 48, cost: 0, burst: 8,
+        register: Register.packets, saved: -8, passed: 32, lease: 48, clock: 80, cost: 0, burst: 8,
         leased: TokenBucketLayout.leasedPackets, scale: 0)
     static let bytes = Bucket(
-        register: Register.bytes, saved: -16, passed: 8, lease: 24, clock: 56, cost: 16, burst: 24,
+        register: Register.bytes, saved: -16, passed: 40, lease: 56, clock: 88, cost: 16, burst: 24,
         leased: TokenBucketLayout.leasedBytes, scale: 16)
 }
+
+/// Where a lane counts what is dropped.
+private let droppedOffset: Int16 = 64
 
 /// Builds the program. Codes: <linux/bpf.h>, <linux/bpf_common.h>; LD_ABS and LD_IND need the
 /// context in r6, give r0, and lose r1 to r5.
@@ -135,15 +135,19 @@ struct TokenBucketProgram: BPFAssembly {
     private var jumps: [(at: Int, to: Label)] = []
     private var nextLocal = 1_000
 
-    /// The classifier of a direction, with both tables' descriptors.
-    init(_ classifier: FrameClassifier, stateMap: Int32, limitsMap: Int32) {
+    /// The classifier of a direction, with the table's descriptor.
+    init(_ classifier: FrameClassifier, table: Int32) {
         // r6 = context
         emit(0xbf, Register.context, Register.scratch1)
         emit(0x61, Register.scratch1, Register.context, offset: SocketBufferField.interface)
         emit(0x63, Register.frame, Register.scratch1, offset: savedInterface)
         let unknown = makeLabel()
-        emitLookUp(stateMap, orTo: unknown)
-        emit(0xbf, Register.state, Register.result)
+        emitMap(Register.scratch1, table)
+        emit(0xbf, Register.packets, Register.frame)
+        emit(0x07, Register.packets, immediate: Int32(savedInterface))
+        emit(0x85, immediate: 1)  // bpf_map_lookup_elem(r1, r2)
+        emitJump(0x15, Register.result, immediate: 0, to: unknown)
+        emit(0xbf, Register.lane, Register.result)
         emitHead(LaneFastPath(classifier))
         // The index is set on every path that uses it; the verifier wants to see it.
         emit(0xb7, Register.index, immediate: 0)
@@ -152,14 +156,12 @@ struct TokenBucketProgram: BPFAssembly {
         // The lane of a flood is the last one: it needs no jump.
         for lane in FrameLane.allCases {
             place(.lane(lane))
-            let stateOffset = lane.rawValue * TokenBucketLayout.stateWords * 8
-            let limitsOffset = lane.rawValue * TokenBucketLayout.limitWords * 8
-            emit(0x07, Register.state, immediate: Int32(stateOffset))
-            emit(0xb7, Register.limits, immediate: Int32(limitsOffset))
+            let offset = lane.rawValue * TokenBucketLayout.laneWords * 8
+            emit(0x07, Register.lane, immediate: Int32(offset))
             if lane != FrameLane.allCases.last { emitJump(0x05, to: bucket) }
         }
         place(bucket)
-        emitBuckets(limitsMap: limitsMap, unknown: unknown)
+        emitBuckets()
         place(unknown)
         emit(0xb4, Register.result, immediate: -1)  // TC_ACT_UNSPEC
         emit(0x95)
@@ -223,25 +225,16 @@ struct TokenBucketProgram: BPFAssembly {
         }
     }
 
-    /// r0 = the interface's value in a table; r1 to r5 are lost.
-    private mutating func emitLookUp(_ map: Int32, orTo label: Label) {
-        emitMap(Register.scratch1, map)
-        emit(0xbf, Register.packets, Register.frame)
-        emit(0x07, Register.packets, immediate: Int32(savedInterface))
-        emit(0x85, immediate: 1)  // bpf_map_lookup_elem(r1, r2)
-        emitJump(0x15, Register.result, immediate: 0, to: label)
-    }
-
-    /// r8: the lane's state, r9: where its limits are in the interface's.
-    private mutating func emitBuckets(limitsMap: Int32, unknown: Label) {
+    /// r8: the lane's words.
+    private mutating func emitBuckets() {
         emitSegments()
         let passes = makeLabel()
         let lacking = makeLabel()
         let dropped = makeLabel()
         for bucket in [Bucket.packets, .bytes] {
-            emit(0x79, Register.scratch4, Register.state, offset: bucket.passed)
+            emit(0x79, Register.scratch4, Register.lane, offset: bucket.passed)
             emit(0x0f, Register.scratch4, bucket.register)
-            emit(0x79, Register.scratch5, Register.state, offset: bucket.lease)
+            emit(0x79, Register.scratch5, Register.lane, offset: bucket.lease)
             emitJump(0x2d, Register.scratch4, Register.scratch5, to: lacking)
         }
         place(passes)
@@ -251,8 +244,6 @@ struct TokenBucketProgram: BPFAssembly {
         place(lacking)
         emit(0x7b, Register.frame, Register.packets, offset: Bucket.packets.saved)
         emit(0x7b, Register.frame, Register.bytes, offset: Bucket.bytes.saved)
-        emitLookUp(limitsMap, orTo: unknown)
-        emitLimits()
         emit(0x85, immediate: 5)  // r0 = bpf_ktime_get_ns()
         emit(0xbf, Register.now, Register.result)
         // What bytes refuse has its packets: the lease keeps them for the next frame.
@@ -262,25 +253,9 @@ struct TokenBucketProgram: BPFAssembly {
         emitJump(0x05, to: passes)
         place(dropped)
         emitRestore()
-        emitCount(at: 32)
+        emitCount(at: droppedOffset)
         emit(0xb4, Register.result, immediate: 2)  // TC_ACT_SHOT
         emit(0x95)
-    }
-
-    /// r9: the lane's limits, of the interface's in r0. A constant for each lane: a number that differs
-    /// by the way there must not be added to an address without CAP_PERFMON (sanitize_ptr_alu).
-    private mutating func emitLimits() {
-        let found = makeLabel()
-        for lane in FrameLane.allCases {
-            let offset = Int32(lane.rawValue * TokenBucketLayout.limitWords * 8)
-            let other = makeLabel()
-            emitJump(0x55, Register.limits, immediate: offset, to: other)
-            emit(0x07, Register.result, immediate: offset)
-            emitJump(0x05, to: found)
-            place(other)
-        }
-        place(found)
-        emit(0xbf, Register.limits, Register.result)
     }
 
     /// The frame's packets and bytes, as they were kept.
@@ -315,13 +290,13 @@ struct TokenBucketProgram: BPFAssembly {
         let taking = makeLabel()
         let taken = makeLabel()
         emit(0x79, Register.scratch1, Register.frame, offset: bucket.saved)
-        emit(0x79, Register.scratch4, Register.state, offset: bucket.passed)
+        emit(0x79, Register.scratch4, Register.lane, offset: bucket.passed)
         emit(0x0f, Register.scratch1, Register.scratch4)
-        emit(0x79, Register.scratch4, Register.state, offset: bucket.lease)
+        emit(0x79, Register.scratch4, Register.lane, offset: bucket.lease)
         emit(0x1f, Register.scratch1, Register.scratch4)
         emitJump(0xd5, Register.scratch1, immediate: 0, to: enough)  // signed <=
         emitLift(bucket)
-        emit(0x79, Register.scratch5, Register.limits, offset: bucket.burst)
+        emit(0x79, Register.scratch5, Register.lane, offset: bucket.burst)
         emit(0x0f, Register.scratch5, Register.now)
         // r2 = units, r3 = their cost
         emit(0xbf, Register.packets, Register.scratch1)
@@ -333,14 +308,14 @@ struct TokenBucketProgram: BPFAssembly {
         emitCost(bucket)
         place(taking)
         emit(0xbf, Register.result, Register.bytes)
-        emit(0xdb, Register.state, Register.result, offset: bucket.clock, immediate: 0x01)
+        emit(0xdb, Register.lane, Register.result, offset: bucket.clock, immediate: 0x01)
         emit(0x0f, Register.result, Register.bytes)
         emitJump(0xbd, Register.result, Register.scratch5, to: taken)  // <=
         emit(0x87, Register.bytes)
-        emit(0xdb, Register.state, Register.bytes, offset: bucket.clock, immediate: 0)
+        emit(0xdb, Register.lane, Register.bytes, offset: bucket.clock, immediate: 0)
         emitJump(0x05, to: exceeded)
         place(taken)
-        emit(0xdb, Register.state, Register.packets, offset: bucket.lease, immediate: 0)
+        emit(0xdb, Register.lane, Register.packets, offset: bucket.lease, immediate: 0)
         place(enough)
     }
 
@@ -348,24 +323,24 @@ struct TokenBucketProgram: BPFAssembly {
     /// where another processor was first, it has done the same.
     private mutating func emitLift(_ bucket: Bucket) {
         let lifted = makeLabel()
-        emit(0x79, Register.result, Register.state, offset: bucket.clock)
+        emit(0x79, Register.result, Register.lane, offset: bucket.clock)
         emitJump(0x3d, Register.result, Register.now, to: lifted)
         emit(0xbf, Register.scratch4, Register.now)
-        emit(0xdb, Register.state, Register.scratch4, offset: bucket.clock, immediate: 0xf1)
+        emit(0xdb, Register.lane, Register.scratch4, offset: bucket.clock, immediate: 0xf1)
         emit(0xbf, Register.result, Register.now)
         place(lifted)
     }
 
     /// r3 = what the units in r2 cost.
     private mutating func emitCost(_ bucket: Bucket) {
-        emit(0x79, Register.bytes, Register.limits, offset: bucket.cost)
+        emit(0x79, Register.bytes, Register.lane, offset: bucket.cost)
         emit(0x2f, Register.bytes, Register.packets)
         if bucket.scale > 0 { emit(0x77, Register.bytes, immediate: bucket.scale) }
     }
 
-    /// Adds the frame to two counters of the state.
+    /// Adds the frame to two counters of the lane.
     private mutating func emitCount(at offset: Int16) {
-        emit(0xdb, Register.state, Register.packets, offset: offset, immediate: 0)
-        emit(0xdb, Register.state, Register.bytes, offset: offset + 8, immediate: 0)
+        emit(0xdb, Register.lane, Register.packets, offset: offset, immediate: 0)
+        emit(0xdb, Register.lane, Register.bytes, offset: offset + 8, immediate: 0)
     }
 }
