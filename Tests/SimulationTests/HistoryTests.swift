@@ -50,7 +50,7 @@ import Testing
         #if DEBUG
             400
         #else
-            20_000
+            10_000
         #endif
     }
 }
