@@ -1,6 +1,7 @@
 // bpf(2): maps and scheduler classifiers made of instructions built here, without a compiler.
 // Programs that run when told to stand in BPFRunnable.swift.
 internal import CLinux
+internal import Glibc
 public import SystemPackage
 
 /// One eBPF instruction (`struct bpf_insn` of <linux/bpf.h>).
@@ -197,8 +198,16 @@ private struct BPFMap: ~Copyable {
 
     func write(_ words: [UInt64], at key: UInt32) throws(BPFError) {
         precondition(words.count * 8 == valueSize)
-        let result = unsafe words.withUnsafeBytes { buffer in
-            unsafe sluice_bpf_write(owned.number, key, buffer.baseAddress)
+        func put() -> Int32 {
+            unsafe words.withUnsafeBytes { buffer in
+                unsafe sluice_bpf_write(owned.number, key, buffer.baseAddress)
+            }
+        }
+        var result = put()
+        // The kernel keeps one free value at hand, and may need a moment for the next (bpf_mem_alloc).
+        for _ in 0..<20 where result == -ENOMEM {
+            usleep(1_000)
+            result = put()
         }
         guard result == 0 else {
             throw BPFError(

@@ -85,9 +85,6 @@ struct TokenBuckets {
     fileprivate let policer: BPFPolicer
     fileprivate let port: UInt32
 
-    /// Whether they are of the program `identifier`.
-    func serves(_ identifier: UInt32) -> Bool { policer.identifier == identifier }
-
     /// Whether the program is of this version; another's limits can be read, but not kept.
     var isCurrent: Bool {
         switch policer.ports {
@@ -179,7 +176,9 @@ final class BPFPolicers {
         } catch {
             // Full: the next ones get a program of their own.
             guard error.isFull else { throw error }
-            loaded[kind] = nil
+            if let full = loaded.removeValue(forKey: kind)?.policer {
+                found[full.identifier] = Found(policer: full)
+            }
             return try entry(of: port, try load(kind), lanes, held)
         }
     }
@@ -210,7 +209,8 @@ final class BPFPolicers {
         of port: Int32, _ loaded: LoadedPolicer, _ lanes: [TokenBucketLimits], _ held: TokenBuckets?
     ) throws(BPFError) -> (buckets: TokenBuckets, program: Int32) {
         let buckets = TokenBuckets(policer: loaded.policer, port: UInt32(bitPattern: port))
-        if held?.isSame(as: buckets) == true {
+        // An entry that somebody took out begins anew.
+        if held?.isSame(as: buckets) == true, (try? buckets.limits()) != nil {
             try buckets.set(lanes)
         } else {
             try buckets.begin(lanes)

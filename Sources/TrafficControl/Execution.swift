@@ -203,10 +203,14 @@ struct Execution {
             }
             let match = Match.extendedBPF(
                 descriptor: program, name: tag.name(tcpPorts: tcpPorts))
-            try StepFailure.netlinked { () throws(NetlinkError) in
+            do throws(NetlinkError) {
                 note(try socket.put(filter(match), on: index)) { tree, record in
                     tree.add(record, on: device, under: wanted.parent)
                 }
+            } catch {
+                // Where there was no answer the filter may stand.
+                if error.isAnswer, held?.isSame(as: buckets) != true { buckets.remove() }
+                throw .netlink(error)
             }
             tree.buckets[direction] = buckets
             if let held, !held.isSame(as: buckets) { held.remove() }
@@ -252,6 +256,7 @@ struct Execution {
             let match = Match.extendedBPF(
                 descriptor: loaded.descriptor, name: tag.name(guardLabel: wanted.label))
             try put(match, [])
+            if let told = tree.guards.last?.bpfProgramID { _ = counters.serves(told) }
             tree.guardCounters = counters
         }
     }

@@ -40,6 +40,8 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
     private var netfilter: NetfilterSocket?
     /// nftables' chains on the ingress of any interface, as they were last seen.
     private(set) var chains: [IngressChain] = []
+    /// Ports that the survey left to their first change: what stands on them was not looked at.
+    var unsurveyed: Set<Int32> = []
     /// What was found at the last observation of a limited port.
     private var advised: [Int32: [String]] = [:]
 
@@ -90,9 +92,12 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         guarded[port.index] = guards
         if redirects(limits) || redirects(before) { lookAtChains() }
         do throws(StepFailure) {
-            try reconcile(limits, on: port, at: places(limits, before))
+            try reconcile(limits, on: port, at: places(of: port, limits, before))
+            unsurveyed.remove(port.index)
         } catch {
             guard !isGone(port) else {
+                // One of the steps may have made an ifb.
+                unsurveyed.insert(port.index)
                 forget(port)
                 throw .gone
             }
@@ -127,23 +132,27 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         }
     }
 
-    /// The filters of a port that is gone went with it; its ifbs are deleted here, unless another
-    /// interface has its index by now and filters of ours on it that lead there.
+    /// The filters of a port that is gone went with it; its ifbs are deleted here, and its policers'
+    /// entries, unless another interface has its index by now and filters of ours on it.
     public mutating func forget(_ port: ControlledPort) {
         origins[port.index] = nil
         roots[port.index] = nil
         guarded[port.index] = nil
         advised[port.index] = nil
-        guard let held = installed.removeValue(forKey: port.index) else { return }
-        for buckets in held.buckets.values { buckets.remove() }
-        guard !held.ifbs.isEmpty else { return }
+        let held = installed.removeValue(forKey: port.index)
+        let mayHaveOthers = unsurveyed.remove(port.index) != nil
+        guard mayHaveOthers || held?.ifbs.isEmpty == false || held?.buckets.isEmpty == false else {
+            return
+        }
         let successor = try? socket.observe(port)
         guard successor?.filters.isEmpty ?? isGone(port) else { return }
-        for ifb in held.ifbs.values {
-            guard let link = try? socket.link(index: ifb),
+        for buckets in held?.buckets ?? [:] { buckets.value.remove() }
+        for role in IFBRole.allCases where mayHaveOthers || held?.ifbs[role] != nil {
+            let name = Array(role.name(of: port.index).utf8)
+            guard let link = try? socket.link(name: name),
                 IFBRole.owner(of: link)?.index == port.index
             else { continue }
-            try? socket.deleteLink(ifb)
+            try? socket.deleteLink(link.index)
         }
     }
 
@@ -262,6 +271,9 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
             if execution.madeHook { removeEmptyHook(of: port) }
             throw error
         }
+        // What had a filter that somebody else took out, or on another interface of this index.
+        for (direction, buckets) in held?.buckets ?? [:]
+        where execution.tree.buckets[direction]?.isSame(as: buckets) != true { buckets.remove() }
         advise(limits, port: port, observed: observed, site: site)
         noteRoot(site.root, of: port, isOurs: wanted.root != nil)
         installed[port.index] = limits.map {
@@ -277,9 +289,13 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         return steps.count
     }
 
-    /// Where trees of ours may stand when these limits take the place of those; what else there is of
-    /// ours was taken out by the survey, or is by the undoing of a change that failed.
-    private func places(_ limits: Limits?, _ before: Limits?) -> Known.Places {
+    /// Where trees of ours may stand when these limits take the place of those, but for what a change
+    /// left that failed twice, which the looks find; nil, anywhere, where all is to go, and where nobody
+    /// has looked yet.
+    private func places(
+        of port: ControlledPort, _ limits: Limits?, _ before: Limits?
+    ) -> Known.Places? {
+        guard let limits, !unsurveyed.contains(port.index) else { return nil }
         let all = [limits, before].compactMap { $0 }
         var places = Known.Places(root: all.contains { $0.to != nil }, ifbs: [])
         for limits in all where redirects(limits) {

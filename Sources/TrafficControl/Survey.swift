@@ -13,6 +13,7 @@ extension KernelTrafficControl {
         _ ports: [ControlledPort], lane: Lane, except known: Set<Int32>
     ) throws(TrafficControlError) -> Survey {
         lookAtChains()
+        unsurveyed.formUnion(known)
         var survey = Survey()
         let qdiscs = try allQdiscs()
         // What is held by now needs no look: a survey may come again after others failed.

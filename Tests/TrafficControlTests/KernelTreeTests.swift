@@ -267,7 +267,7 @@ private let policers: [Policer] = {
                 ("police less", limits(.police, from: 500), 10),
                 ("shape", limits(.shape, from: 1_000, delay: delay), 10),
                 ("tighten", limits(.tighten, from: 250, delay: delay * 2), 10),
-                ("release", nil, 10),
+                ("release", nil, 12),
             ]
             for (title, wanted, bound) in changes {
                 let made = cbench_netlink_changes()
