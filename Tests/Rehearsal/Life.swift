@@ -58,6 +58,8 @@ struct PlayedHost: Daemon.Host, ~Copyable {
 
     var counterSource: CounterSource { kernel.counterSource }
 
+    mutating func takeStandbyPolls() -> [StandbyPoll] { kernel.takeStandbyPolls() }
+
     mutating func counters(of index: Int32) throws(NetlinkError) -> LinkStatistics? {
         try kernel.counters(of: index)
     }

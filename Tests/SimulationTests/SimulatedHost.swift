@@ -41,6 +41,8 @@ struct SimulatedHost: Host {
 
     var counterSource: CounterSource { world.walks ? .bpf : .netlink(nil) }
 
+    mutating func takeStandbyPolls() -> [StandbyPoll] { [] }
+
     mutating func counters(of index: Int32) throws(NetlinkError) -> LinkStatistics? {
         guard !world.isDead else { throw Self.error(110) }
         return world.ifbs[index].map { _ in LinkStatistics() }

@@ -48,6 +48,9 @@ struct OpenMetrics {
         addCounter(
             "sluice_late_polls", "Polls that began more than half an interval late.",
             status.latePolls)
+        addCounter(
+            "sluice_standby_polls", "Polls read beside a turn that waited for the kernel.",
+            health.counts.standbyPolls)
         begin("sluice_poll_lateness_worst_seconds", "gauge", "The latest poll since the start.")
         add(
             "sluice_poll_lateness_worst_seconds", [],

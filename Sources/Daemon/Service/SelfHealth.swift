@@ -47,6 +47,8 @@ package struct DurationHistogram: Sendable {
 package struct TurnCounts: Hashable, Sendable {
     /// Counters that could not be read, interrupted dumps among them.
     package var failedPolls: UInt64 = 0
+    /// Polls that were read beside turns which waited for the kernel.
+    package var standbyPolls: UInt64 = 0
     /// Interfaces that could not be listed.
     package var failedLists: UInt64 = 0
     /// Looks at what stands in the kernel at start, or for repair, that failed.

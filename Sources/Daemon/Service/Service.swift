@@ -221,6 +221,7 @@ package struct Service: ~Copyable {
         turn.start(now: Self.now)
         tell()
         becomeRealTime()
+        lookOut()
         startTimer()
         let mode = configuration.policy.mode.rawValue
         say(
@@ -251,6 +252,19 @@ package struct Service: ~Copyable {
         }
     }
 
+    /// While a turn waits for the kernel, another thread sees what VMs send.
+    private mutating func lookOut() {
+        let interval = configuration.policy.pollInterval.wholeNanoseconds
+        guard !turn.machine.lookout.start(interval: interval) else { return }
+        say(
+            AlertLine(
+                .notice,
+                [
+                    ("event", "lookout"),
+                    ("why", "/proc/net/dev cannot be read: turns that wait are blind"),
+                ]))
+    }
+
     private mutating func startTimer() {
         let interval = configuration.policy.pollInterval.wholeNanoseconds
         nextPoll = Self.now.nanoseconds + interval
@@ -262,13 +276,17 @@ package struct Service: ~Copyable {
     private mutating func loop() {
         while !isStopping {
             do throws(Errno) {
+                let ready = try sources.wait()
+                turn.machine.lookout.turnBegins(at: Self.now.nanoseconds)
+                turn.catchUp(now: Self.now)
                 // Signals and links come before the timer: a turn sees what they say.
-                for source in try sources.wait() { serve(source) }
+                for source in ready { serve(source) }
             } catch {
                 log.write(AlertLine(.error, [("event", "epoll"), ("why", "\(error)")]))
                 break
             }
             tell()
+            turn.machine.lookout.turnEnds()
         }
         stop()
     }
@@ -442,7 +460,10 @@ package struct Service: ~Copyable {
             turn.replace(
                 policy: new.policy, names: new.names, settings: new.turn, guards: guards,
                 now: Self.now)
-            if hasNewInterval { startTimer() }
+            if hasNewInterval {
+                turn.machine.lookout.setInterval(new.policy.pollInterval.wholeNanoseconds)
+                startTimer()
+            }
             let note =
                 needsRestart
                 ? "[control], [syslog], [journal], [recording], [evidence], [guards], "

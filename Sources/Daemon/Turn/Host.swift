@@ -35,6 +35,9 @@ package protocol Host: ~Copyable {
     /// Where counters come from.
     var counterSource: CounterSource { get }
 
+    /// What was read beside turns that waited, since the last call.
+    mutating func takeStandbyPolls() -> [StandbyPoll]
+
     /// The interfaces through which a default route leaves.
     mutating func defaultRouteInterfaces() throws(NetlinkError) -> Set<Int32>
 }
@@ -45,6 +48,8 @@ package struct KernelHost: Host, ~Copyable {
     private var monitor: LinkMonitor
     private var socket: RouteSocket
     private var needsAll = true
+    /// Who reads beside turns that wait.
+    let lookout = Lookout()
 
     /// Opens the sockets; the monitor first, so that no interface falls between it and the first
     /// dump.
@@ -99,6 +104,8 @@ package struct KernelHost: Host, ~Copyable {
     }
 
     package var counterSource: CounterSource { counters.source }
+
+    package mutating func takeStandbyPolls() -> [StandbyPoll] { lookout.take() }
 
     package mutating func defaultRouteInterfaces() throws(NetlinkError) -> Set<Int32> {
         try socket.defaultRouteInterfaces()

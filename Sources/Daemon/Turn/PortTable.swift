@@ -144,18 +144,23 @@ package struct PortTable: Sendable {
             }
             // One that is shown twice can be more than there is room for.
             guard batch[position].isRead, isMeasure, count < taken.count else { continue }
-            let statistics = batch[position].statistics
-            var counters = Counters(
-                fromPackets: statistics.rxPackets, fromBytes: statistics.rxBytes,
-                toPackets: statistics.txPackets, toBytes: statistics.txBytes)
-            if !toDropped.isEmpty, let dropped = toDropped[slot] {
-                counters.toPackets &+= dropped.packets
-                counters.toBytes &+= dropped.bytes
-            }
-            taken[count] = PortSample(slot, counters, at: at)
+            taken[count] = PortSample(slot, counters(batch[position].statistics, of: slot), at: at)
             count += 1
         }
         takenCount = count
+    }
+
+    /// What an interface's counters say of the port at a slot.
+    @inline(__always)
+    func counters(_ statistics: LinkStatistics, of slot: Engine.Slot) -> Counters {
+        var counters = Counters(
+            fromPackets: statistics.rxPackets, fromBytes: statistics.rxBytes,
+            toPackets: statistics.txPackets, toBytes: statistics.txBytes)
+        if !toDropped.isEmpty, let dropped = toDropped[slot] {
+            counters.toPackets &+= dropped.packets
+            counters.toBytes &+= dropped.bytes
+        }
+        return counters
     }
 
     /// An interface that is no port's.

@@ -2,7 +2,7 @@
 // and over a simulated host; time is an argument.
 //
 //   takeChanges   which interfaces there are, and what somebody did to them
-//   poll          counters in
+//   poll          counters in; first those that were read beside a turn that waited (catchUp)
 //   decide        the engine's actions
 //   carryOut      announced in the journal, done, answered
 //   setGuards     what ports may never send, where that is another thing than what stands
@@ -44,6 +44,8 @@ package struct Turn<
     package internal(set) var output = TurnOutput()
 
     var actions: [Action] = []
+    /// The moment of the last poll that was decided on.
+    var polledAt: Instant
     var defaultRoutes: Set<Int32> = []
     var routesReadAt: Instant?
     /// The list of interfaces was read, and what stands on them looked at.
@@ -119,6 +121,7 @@ package struct Turn<
         configured = policy
         orders = remembered?.orders ?? OrderBook()
         engine = RecordedEngine(policy: orders.applied(to: policy), now: now)
+        polledAt = now
         actions.reserveCapacity(64)
     }
 
@@ -144,6 +147,7 @@ package struct Turn<
         endOrders(now: now)
         poll(clock: clock)
         let decided = clock()
+        polledAt = decided
         engine.finishPoll(now: decided, into: &actions)
         if actions.contains(where: \.changesTheKernel) {
             carryOut(now: decided)
@@ -186,6 +190,7 @@ package struct Turn<
         table.endPoll()
         // What leaves is watched only until nothing of ours is on it.
         if !leaving.isEmpty { table.leaveOut(leaving) }
+        catchUp(now: clock())
         table.withSamples { engine.sample($0) }
         noteSource()
     }
