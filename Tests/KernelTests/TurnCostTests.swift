@@ -146,7 +146,7 @@ import TrafficControl
                 in: folder, config: config, socket: socket,
                 under: [
                     "/usr/bin/valgrind", "--tool=callgrind", "--callgrind-out-file=\(counts)",
-                    "--vgdb=no", "--toggle-collect=$s6Daemon4Turn*4poll33*Tg5",
+                    "--vgdb=no", "--toggle-collect=$s6Daemon4Turn*4poll33*Tg5*",
                     "--toggle-collect=$s9Recording14RecordedEngineV10finishPoll*", program,
                 ], readyWithin: .seconds(60))
             // The first poll, which finds the order of the dump, is one of a hundred.

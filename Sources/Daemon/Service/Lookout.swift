@@ -31,6 +31,8 @@ final class Lookout: Sendable {
 
     /// Longer than any rule looks back; what is older goes.
     private static let mostKept = 64
+    /// Many interfaces take as long to read.
+    private static let leastInterval: UInt64 = 20_000_000
 
     /// Begins to watch, from a thread of its own; false where there is nothing that could be read.
     func start(interval: UInt64) -> Bool {
@@ -45,7 +47,9 @@ final class Lookout: Sendable {
     }
 
     /// The time between two polls, in nanoseconds.
-    func setInterval(_ interval: UInt64) { self.interval.store(interval, ordering: .relaxed) }
+    func setInterval(_ interval: UInt64) {
+        self.interval.store(max(interval, Self.leastInterval), ordering: .relaxed)
+    }
 
     /// A turn begins, in the thread that calls.
     func turnBegins(at now: UInt64) { busySince.store(now, ordering: .relaxed) }
