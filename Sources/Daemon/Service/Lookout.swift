@@ -39,8 +39,8 @@ final class Lookout: Sendable {
         guard DeviceFile.read() != nil else { return false }
         setInterval(interval)
         queue.async { [self] in
-            // As the turn's: a flood must not keep it from running.
-            try? Scheduling.becomeRealTime(priority: 1)
+            // Not at the turn's priority: the unit forbids it to every thread but the one that systemd
+            // started, and that one sleeps now.
             watch()
         }
         return true
