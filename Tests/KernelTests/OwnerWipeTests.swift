@@ -115,7 +115,7 @@ private enum Owner: String, CaseIterable, Sendable {
             #expect(times[19] < .seconds(1))
             try stage.daemon.request("POST", "/v1/release", body: "{\"all\": true}")
             let left = try Snapshot.settledDifference(from: before)
-            #expect(left == [])
+            #expect(Snapshot.withoutActionNumbers(left) == [])
         }
     }
 }

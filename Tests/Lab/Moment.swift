@@ -64,11 +64,12 @@ extension Duration {
     public var inMilliseconds: Double { Double(nanoseconds) / 1e6 }
 }
 
-/// Waits until `condition` holds, looking every 5 ms.
+/// Waits until `condition` holds, looking at it after every `pause`.
 ///
 /// - Throws: `LabError` that names `what` when `limit` has passed first.
 public func wait(
-    for what: String, within limit: Duration, until condition: () throws -> Bool
+    for what: String, within limit: Duration, every pause: Duration = .milliseconds(5),
+    until condition: () throws -> Bool
 ) throws {
     let deadline = Moment.now + limit
     while try !condition() {
@@ -76,7 +77,7 @@ public func wait(
         guard now < deadline else {
             throw LabError("\(what) within \(limit)", detail: "never came")
         }
-        min(deadline, now + .milliseconds(5)).sleep()
+        min(deadline, now + pause).sleep()
     }
 }
 

@@ -103,12 +103,15 @@ public struct Snapshot: Hashable, Sendable, CustomStringConvertible {
         throw LabError("a picture of traffic control", detail: "it goes on changing")
     }
 
-    /// What is left of a difference where the numbers of policers do not count: who makes a policer
-    /// anew, as others do beside ours, is given another one, by what was free.
-    public static func withoutPolicerNumbers(_ difference: [String]) -> [String] {
+    /// What is left of a difference where the numbers of actions do not count: who makes one anew, as
+    /// others do beside ours, is given another number, by what was free.
+    public static func withoutActionNumbers(_ difference: [String]) -> [String] {
         func lines(_ sign: Character) -> [String] {
             difference.filter { $0.first == sign }
-                .map { String($0.dropFirst().replacing(/police 0x[0-9a-f]+/, with: "police")) }
+                .map {
+                    String($0.dropFirst()).replacing(/police 0x[0-9a-f]+/, with: "police")
+                        .replacing(/\bindex [0-9]+/, with: "index")
+                }
                 .sorted()
         }
         return lines("+") == lines("-") ? [] : difference

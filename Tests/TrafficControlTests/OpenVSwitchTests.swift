@@ -123,7 +123,7 @@ import Testing
             #expect(policing == .none ? wipes == 0 : wipes > 0, "it leaves a clsact alone")
             try scene.owners.control.apply(nil, to: scene.owners.port)
             let left = try Snapshot.settledDifference(from: before)
-            #expect(Snapshot.withoutPolicerNumbers(left) == [])
+            #expect(Snapshot.withoutActionNumbers(left) == [])
         }
     }
 }
