@@ -8,26 +8,16 @@ internal import SystemPackage
 
 /// An interface's name as a key: at most 15 bytes.
 public struct DeviceName: Hashable, Sendable {
-    private var halves = (UInt64(0), UInt64(0))
+    private var first: UInt64 = 0
+    private var second: UInt64 = 0
 
     /// Nil where the kernel gives no such name.
     public init?(_ bytes: some Collection<UInt8>) {
         guard (1...15).contains(bytes.count) else { return nil }
         for (place, byte) in bytes.enumerated() {
             let bits = UInt64(byte) << UInt64(place % 8 * 8)
-            if place < 8 { halves.0 |= bits } else { halves.1 |= bits }
+            if place < 8 { first |= bits } else { second |= bits }
         }
-    }
-
-    /// Whether both are the same bytes.
-    public static func == (one: DeviceName, other: DeviceName) -> Bool {
-        one.halves == other.halves
-    }
-
-    /// Feeds the bytes.
-    public func hash(into hasher: inout Hasher) {
-        hasher.combine(halves.0)
-        hasher.combine(halves.1)
     }
 }
 

@@ -222,6 +222,9 @@ public struct Engine: Sendable {
         ladders[index].deliver(direction, counters, at: at.nanoseconds, rules: rules)
     }
 
+    /// The moment of the last poll that was ended; before there is one, of the start.
+    public var polled: Instant { Instant(nanoseconds: polledAt) }
+
     /// Ends a poll: decides for each port that has an incident or tripped. A steady poll appends
     /// nothing and allocates nothing.
     public mutating func finishPoll(now: Instant, into actions: inout [Action]) {

@@ -57,7 +57,7 @@ extension RouteSocket {
     /// Adds a qdisc; never replaces one. `ingress` and `clsact` have their own place whatever
     /// `parent` and `handle` say. `tc qdisc add dev D parent P handle H …`
     ///
-    /// Gives it as the kernel tells it then; so do all changes here.
+    /// Gives it as the kernel tells it then; so does all that adds or changes one object here.
     /// - Throws: EEXIST where there is one with this handle or at this place; ENOENT where the
     ///   parent or the kind is unknown; ENODEV where the interface is gone.
     @discardableResult
@@ -75,16 +75,14 @@ extension RouteSocket {
     /// Puts a root qdisc in the place of whatever is there, in one request, so that the interface
     /// never is without one; where the kernel refuses it, what is there stays.
     /// `tc qdisc replace dev D root handle H …`
-    @discardableResult
     public mutating func replaceRoot(
         with qdisc: Qdisc, of index: Int32, handle: Handle
-    ) throws(NetlinkError) -> QdiscRecord? {
-        try change(
+    ) throws(NetlinkError) {
+        try transact(
             try .qdisc(
                 RTM_NEWQDISC, flags: NLM_F_CREATE | NLM_F_REPLACE, qdisc, index: index,
                 parent: .root, handle: handle, clock: clock),
-            "put \(qdisc.kind) qdisc \(handle) at the root of interface \(index)",
-            QdiscRecord.init(type:payload:))
+            "put \(qdisc.kind) qdisc \(handle) at the root of interface \(index)")
     }
 
     /// Changes a qdisc in place, without a gap and without losing what waits in it.

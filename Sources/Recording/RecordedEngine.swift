@@ -23,6 +23,8 @@ public struct RecordedEngine: Sendable {
     public var breakerRoom: BreakerRoom { engine.breakerRoom }
     /// How many ports are above normal.
     public var mitigatedCount: Int { engine.mitigatedCount }
+    /// `Engine.polled`.
+    public var polled: Instant { engine.polled }
     /// The places of all ports.
     public var slots: Slots { engine.slots }
     /// What is remembered apart from the ports.

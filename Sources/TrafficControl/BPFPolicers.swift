@@ -82,15 +82,19 @@ private final class LoadedPolicer {
 
 /// A port's buckets in one direction.
 struct TokenBuckets {
-    fileprivate let policer: BPFPolicer
-    fileprivate let port: UInt32
+    private let policer: BPFPolicer
+    private let port: UInt32
+
+    fileprivate init(_ policer: BPFPolicer, of port: Int32) {
+        self.policer = policer
+        self.port = UInt32(bitPattern: port)
+    }
 
     /// Whether the program is of this version; another's limits can be read, but not kept.
-    var isCurrent: Bool {
-        switch policer.ports {
-        case .current: true
-        case .former: false
-        }
+    var isCurrent: Bool { current != nil }
+
+    private var current: BPFPolicer.Current? {
+        if case .current(let current) = policer.ports { current } else { nil }
     }
 
     /// The words of the limits of each lane, in the order of `FrameLane`; ENOENT where the port has none.
@@ -108,24 +112,29 @@ struct TokenBuckets {
 
     /// Changes the limits of current ones, without a refill.
     func set(_ lanes: [TokenBucketLimits]) throws(BPFError) {
-        guard case .current(let current) = policer.ports else { return }
-        try write(lanes, over: try current.table.read(port), in: current)
+        guard let current else { return }
+        try write(lanes, over: try current.table.read(port))
     }
 
-    private func write(
-        _ lanes: [TokenBucketLimits], over words: [UInt64], in current: BPFPolicer.Current
-    ) throws(BPFError) {
+    /// Writes the limits of current ones: over what is there, where the entry `goesOn` and nobody took
+    /// it out; else full buckets that have counted nothing.
+    fileprivate func put(_ lanes: [TokenBucketLimits], goesOn: Bool) throws(BPFError) {
+        let words = goesOn ? try? current?.table.read(port) : nil
+        try write(lanes, over: words ?? [UInt64](repeating: 0, count: TokenBucketLayout.words))
+    }
+
+    private func write(_ lanes: [TokenBucketLimits], over words: [UInt64]) throws(BPFError) {
         var words = words
         for (lane, limits) in lanes.enumerated() {
             let base = lane * TokenBucketLayout.laneWords
             words.replaceSubrange(base..<base + TokenBucketLayout.limitWords, with: limits.words)
         }
-        try current.table.write(words, at: port)
+        try current?.table.write(words, at: port)
     }
 
     /// What each lane has counted, in the order of `FrameLane`; nil where only another version can tell.
     func counters() throws(BPFError) -> [TokenBucketCounters]? {
-        guard case .current(let current) = policer.ports else { return nil }
+        guard let current else { return nil }
         let words = try current.table.read(port)
         return (0..<TokenBucketLayout.lanes).map { lane in
             let base = lane * TokenBucketLayout.laneWords + TokenBucketLayout.limitWords
@@ -136,21 +145,11 @@ struct TokenBuckets {
     }
 
     /// Takes the port's entry out: no filter leads to it any more.
-    func remove() {
-        guard case .current(let current) = policer.ports else { return }
-        current.table.remove(port)
-    }
+    func remove() { current?.table.remove(port) }
 
     /// Whether both are the same entry.
     func isSame(as other: TokenBuckets) -> Bool {
         policer === other.policer && port == other.port
-    }
-
-    /// Full buckets with these limits, that have counted nothing.
-    fileprivate func begin(_ lanes: [TokenBucketLimits]) throws(BPFError) {
-        guard case .current(let current) = policer.ports else { return }
-        let words = [UInt64](repeating: 0, count: TokenBucketLayout.words)
-        try write(lanes, over: words, in: current)
     }
 }
 
@@ -189,18 +188,17 @@ final class BPFPolicers {
         let known =
             loaded.values.first { $0.policer.identifier == identifier }?.policer
             ?? found[identifier]?.policer
-        if let known { return TokenBuckets(policer: known, port: UInt32(bitPattern: port)) }
+        if let known { return TokenBuckets(known, of: port) }
         found = found.filter { $0.value.policer != nil }
         guard let ports = try? BPFPolicer.Ports.found(ofProgram: identifier) else { return nil }
         let policer = BPFPolicer(identifier, ports)
         found[identifier] = Found(policer: policer)
-        return TokenBuckets(policer: policer, port: UInt32(bitPattern: port))
+        return TokenBuckets(policer, of: port)
     }
 
     private func load(_ kind: FrameKind) throws(BPFError) -> LoadedPolicer {
         if let known = loaded[kind] { return known }
-        let new = try LoadedPolicer(
-            FrameClassifier(direction: kind.direction, tcpPorts: kind.tcpPorts))
+        let new = try LoadedPolicer(FrameClassifier(kind))
         loaded[kind] = new
         return new
     }
@@ -208,13 +206,8 @@ final class BPFPolicers {
     private func entry(
         of port: Int32, _ loaded: LoadedPolicer, _ lanes: [TokenBucketLimits], _ held: TokenBuckets?
     ) throws(BPFError) -> (buckets: TokenBuckets, program: Int32) {
-        let buckets = TokenBuckets(policer: loaded.policer, port: UInt32(bitPattern: port))
-        // An entry that somebody took out begins anew.
-        if held?.isSame(as: buckets) == true, (try? buckets.limits()) != nil {
-            try buckets.set(lanes)
-        } else {
-            try buckets.begin(lanes)
-        }
+        let buckets = TokenBuckets(loaded.policer, of: port)
+        try buckets.put(lanes, goesOn: held?.isSame(as: buckets) == true)
         return (buckets, loaded.program.descriptor)
     }
 }

@@ -35,7 +35,7 @@ final class ClassicPrograms {
 
     func program(_ kind: FrameKind, for lane: FrameLane) -> [ClassicInstruction] {
         if let programs = made[kind] { return programs[lane.rawValue] }
-        let classifier = FrameClassifier(direction: kind.direction, tcpPorts: kind.tcpPorts)
+        let classifier = FrameClassifier(kind)
         let programs = FrameLane.allCases.map { classifier.classicProgram(for: $0) }
         made[kind] = programs
         return programs[lane.rawValue]

@@ -60,7 +60,6 @@ struct Execution {
     private mutating func changeHook(
         _ step: Step, on socket: inout RouteSocket
     ) throws(StepFailure) {
-        let before = tree.buckets
         try StepFailure.netlinked { () throws(NetlinkError) in
             switch step {
             case .addHook(let hook):
@@ -80,7 +79,6 @@ struct Execution {
             default: break
             }
         }
-        for (direction, buckets) in before where tree.buckets[direction] == nil { buckets.remove() }
     }
 
     private mutating func changeQueues(
@@ -90,18 +88,16 @@ struct Execution {
         case .addQdisc(let device, let wanted):
             let index = try index(of: device)
             try StepFailure.netlinked { () throws(NetlinkError) in
-                note(
-                    try socket.add(
-                        wanted.qdisc, to: index, parent: wanted.parent, handle: wanted.handle)
-                ) { tree, qdisc in tree.update(device) { $0.add(qdisc) } }
+                let told = try socket.add(
+                    wanted.qdisc, to: index, parent: wanted.parent, handle: wanted.handle)
+                note(told, on: device) { $0.add($1) }
             }
         case .changeQdisc(let device, let wanted):
             let index = try index(of: device)
             try StepFailure.netlinked { () throws(NetlinkError) in
-                note(
-                    try socket.change(
-                        wanted.qdisc, of: index, parent: wanted.parent, handle: wanted.handle)
-                ) { tree, qdisc in tree.update(device) { $0.add(qdisc) } }
+                let told = try socket.change(
+                    wanted.qdisc, of: index, parent: wanted.parent, handle: wanted.handle)
+                note(told, on: device) { $0.add($1) }
             }
         case .deleteQdisc(let device, let parent, let handle):
             let index = try index(of: device)
@@ -112,7 +108,7 @@ struct Execution {
         case .replaceRoot(let device, let wanted):
             let index = try index(of: device)
             try StepFailure.netlinked { () throws(NetlinkError) in
-                _ = try socket.replaceRoot(with: wanted.qdisc, of: index, handle: wanted.handle)
+                try socket.replaceRoot(with: wanted.qdisc, of: index, handle: wanted.handle)
             }
             isToldWhole = false
         case .putBack(let replica):
@@ -123,18 +119,16 @@ struct Execution {
         case .addClass(let device, let wanted):
             let index = try index(of: device)
             try StepFailure.netlinked { () throws(NetlinkError) in
-                note(
-                    try socket.addClass(
-                        wanted.htb, to: index, parent: Ownership.rootHandle, classID: wanted.id)
-                ) { tree, added in tree.update(device) { $0.add(added) } }
+                let told = try socket.addClass(
+                    wanted.htb, to: index, parent: Ownership.rootHandle, classID: wanted.id)
+                note(told, on: device) { $0.add($1) }
             }
         case .changeClass(let device, let wanted):
             let index = try index(of: device)
             try StepFailure.netlinked { () throws(NetlinkError) in
-                note(
-                    try socket.changeClass(
-                        wanted.htb, of: index, parent: Ownership.rootHandle, classID: wanted.id)
-                ) { tree, changed in tree.update(device) { $0.add(changed) } }
+                let told = try socket.changeClass(
+                    wanted.htb, of: index, parent: Ownership.rootHandle, classID: wanted.id)
+                note(told, on: device) { $0.add($1) }
             }
         default: break
         }
@@ -162,6 +156,25 @@ struct Execution {
         body(&tree, told)
     }
 
+    /// The same of a device's queues.
+    private mutating func note<Record>(
+        _ told: Record?, on device: Device, _ body: (inout ObservedQueues, Record) -> Void
+    ) {
+        note(told) { tree, told in tree.update(device) { body(&$0, told) } }
+    }
+
+    /// Puts a filter, and takes it as the kernel tells it.
+    private mutating func put(
+        _ filter: Filter, on device: Device, under parent: Handle, _ socket: inout RouteSocket
+    ) throws(StepFailure) {
+        let index = try index(of: device)
+        try StepFailure.netlinked { () throws(NetlinkError) in
+            note(try socket.put(filter, on: index)) { tree, told in
+                tree.add(told, on: device, under: parent)
+            }
+        }
+    }
+
     /// Up, and seen up: a redirect to an ifb that is down cuts the VM off silently.
     private mutating func raise(
         _ role: IFBRole, on socket: inout RouteSocket
@@ -180,7 +193,6 @@ struct Execution {
     private mutating func put(
         _ wanted: WantedFilter, on device: Device, socket: inout RouteSocket
     ) throws(StepFailure) {
-        let index = try index(of: device)
         let actions = try actions(of: wanted)
         func filter(_ match: Match) -> Filter {
             Filter(
@@ -190,11 +202,7 @@ struct Execution {
         }
         switch wanted.match {
         case .classic(let program):
-            try StepFailure.netlinked { () throws(NetlinkError) in
-                note(try socket.put(filter(.classicBPF(program)), on: index)) { tree, record in
-                    tree.add(record, on: device, under: wanted.parent)
-                }
-            }
+            try put(filter(.classicBPF(program)), on: device, under: wanted.parent, &socket)
         case .buckets(let direction, let tcpPorts, _, let limits):
             let held = tree.buckets[direction]
             let (buckets, program) = try StepFailure.bpfed { () throws(BPFError) in
@@ -203,17 +211,18 @@ struct Execution {
             }
             let match = Match.extendedBPF(
                 descriptor: program, name: tag.name(tcpPorts: tcpPorts))
-            do throws(NetlinkError) {
-                note(try socket.put(filter(match), on: index)) { tree, record in
-                    tree.add(record, on: device, under: wanted.parent)
-                }
+            do throws(StepFailure) {
+                try put(filter(match), on: device, under: wanted.parent, &socket)
             } catch {
                 // Where there was no answer the filter may stand.
-                if error.isAnswer, held?.isSame(as: buckets) != true { buckets.remove() }
-                throw .netlink(error)
+                if case .netlink(let refusal) = error, refusal.isAnswer,
+                    held?.isSame(as: buckets) != true
+                {
+                    buckets.remove()
+                }
+                throw error
             }
             tree.buckets[direction] = buckets
-            if let held, !held.isSame(as: buckets) { held.remove() }
         }
     }
 
@@ -224,11 +233,7 @@ struct Execution {
             let filter = Filter(
                 parent: parent(wanted.parent), preference: wanted.preference,
                 handle: wanted.handle, match: match, actions: actions)
-            try StepFailure.netlinked { () throws(NetlinkError) in
-                note(try socket.put(filter, on: port.index)) { tree, record in
-                    tree.addGuard(record, under: wanted.parent)
-                }
-            }
+            try self.put(filter, on: .port, under: wanted.parent, &socket)
         }
         switch wanted.match {
         case .rule(let digest, let countsSources):
@@ -252,11 +257,14 @@ struct Execution {
             let program = GuardBytecode(
                 guardCode.flow, policy: guardCode.policy, mode: wanted.mode,
                 counters: counters.map.descriptor)
-            let loaded = try StepFailure.bpfed { () throws(BPFError) in try program.load() }
+            let loaded = try StepFailure.bpfed { () throws(BPFError) in
+                let loaded = try program.load()
+                counters.program = try loaded.identifier()
+                return loaded
+            }
             let match = Match.extendedBPF(
                 descriptor: loaded.descriptor, name: tag.name(guardLabel: wanted.label))
             try put(match, [])
-            if let told = tree.guards.last?.bpfProgramID { _ = counters.serves(told) }
             tree.guardCounters = counters
         }
     }

@@ -78,6 +78,9 @@ struct FrameClassifier: Sendable {
     private(set) var instructions: [ClassifierInstruction] = []
     private var nextLocal = 0
 
+    /// For frames of this kind.
+    init(_ kind: FrameKind) { self.init(direction: kind.direction, tcpPorts: kind.tcpPorts) }
+
     /// For frames of `direction`, with these ports as the VM's own servers.
     init(direction: Mitigation.Direction, tcpPorts: [UInt16]) {
         self.direction = direction

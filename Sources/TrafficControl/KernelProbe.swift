@@ -13,8 +13,7 @@ enum KernelProbe {
         mtu: UInt32? = nil, _ socket: inout RouteSocket
     ) throws(NetlinkError) -> Int32 {
         if let left = try socket.link(name: Array(name.utf8)),
-            left.alias == Array(alias.utf8)
-                || left.kind == "ifb" && left.alias == nil && !left.isUp
+            left.alias == Array(alias.utf8) || left.isBareIFB
         {
             try socket.deleteLink(left.index)
         }

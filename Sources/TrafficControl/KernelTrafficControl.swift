@@ -97,8 +97,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
         } catch {
             guard !isGone(port) else {
                 // One of the steps may have made an ifb.
-                unsurveyed.insert(port.index)
-                forget(port)
+                forget(port, mayHaveOthers: true)
                 throw .gone
             }
             let isOther = before != limits || guardsBefore?.compiled != guards?.compiled
@@ -135,18 +134,23 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
     /// The filters of a port that is gone went with it; its ifbs are deleted here, and its policers'
     /// entries, unless another interface has its index by now and filters of ours on it.
     public mutating func forget(_ port: ControlledPort) {
+        forget(port, mayHaveOthers: unsurveyed.contains(port.index))
+    }
+
+    /// `mayHaveOthers`: ifbs of ours may stand for it that were not confirmed.
+    private mutating func forget(_ port: ControlledPort, mayHaveOthers: Bool) {
+        unsurveyed.remove(port.index)
         origins[port.index] = nil
         roots[port.index] = nil
         guarded[port.index] = nil
         advised[port.index] = nil
         let held = installed.removeValue(forKey: port.index)
-        let mayHaveOthers = unsurveyed.remove(port.index) != nil
         guard mayHaveOthers || held?.ifbs.isEmpty == false || held?.buckets.isEmpty == false else {
             return
         }
         let successor = try? socket.observe(port)
         guard successor?.filters.isEmpty ?? isGone(port) else { return }
-        for buckets in held?.buckets ?? [:] { buckets.value.remove() }
+        for buckets in (held?.buckets ?? [:]).values { buckets.remove() }
         for role in IFBRole.allCases where mayHaveOthers || held?.ifbs[role] != nil {
             let name = Array(role.name(of: port.index).utf8)
             guard let link = try? socket.link(name: name),
@@ -271,9 +275,13 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
             if execution.madeHook { removeEmptyHook(of: port) }
             throw error
         }
-        // What had a filter that somebody else took out, or on another interface of this index.
-        for (direction, buckets) in held?.buckets ?? [:]
-        where execution.tree.buckets[direction]?.isSame(as: buckets) != true { buckets.remove() }
+        // Entries whose filter the steps took out or replaced, or somebody else did before.
+        for former in [observed.buckets, held?.buckets ?? [:]] {
+            for (direction, buckets) in former {
+                let kept = execution.tree.buckets[direction]
+                if kept?.isSame(as: buckets) != true { buckets.remove() }
+            }
+        }
         advise(limits, port: port, observed: observed, site: site)
         noteRoot(site.root, of: port, isOurs: wanted.root != nil)
         installed[port.index] = limits.map {

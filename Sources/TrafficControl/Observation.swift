@@ -119,13 +119,14 @@ extension RouteSocket {
         of link: Link, _ known: Known
     ) throws(NetlinkError) -> ObservedQueues? {
         var queues = ObservedQueues()
+        guard known.asksForRoot(of: link) else { return queues }
         if let all = known.qdiscs {
             queues.qdiscs = all[link.index] ?? []
         } else {
-            queues.qdiscs = known.asksForRoot(of: link) ? try readQdiscs(of: link) : []
+            queues.qdiscs = try readQdiscs(of: link)
         }
         // A link that is down has noop, which is not listed.
-        if let kind = link.qdisc, kind != "noop", known.asksForRoot(of: link) {
+        if let kind = link.qdisc, kind != "noop" {
             guard queues.qdiscs.contains(where: { $0.parent == .root && $0.kind == kind }) else {
                 return nil
             }
@@ -163,27 +164,28 @@ extension RouteSocket {
     ) throws(NetlinkError) {
         for direction in directions {
             let parent: Handle = direction == .from ? .clsactIngress : .clsactEgress
-            for var filter in try filters(of: index, parent: parent) {
-                let told = filter.parent
-                // A filter is told by the block it was asked for in.
-                filter.parent = parent
+            for filter in try filters(of: index, parent: parent) {
                 guard !Ownership.isOurHead(filter) else { continue }
-                guard !Ownership.isGuard(filter) else {
-                    tree.add(filter, known.guardCounters)
-                    continue
-                }
-                guard Ownership.isOurs(filter) else {
-                    if tree.hook == .ingress { tree.ingressParent = told }
+                let isGuard = Ownership.isGuard(filter)
+                guard isGuard || Ownership.isOurs(filter) else {
+                    if tree.hook == .ingress { tree.ingressParent = filter.parent }
                     tree.hasForeignFilters = true
                     if let foreign = ForeignFilter(filter, direction: direction) {
                         tree.foreign.append(foreign)
                     }
                     continue
                 }
-                tree.filters.append(filter)
-                tree.ownsHook = tree.ownsHook || Ownership.tag(of: filter)?.ownsHook == true
+                // A filter is told by the block it was asked for in.
+                tree.add(filter, on: .port, under: parent)
                 guard let program = filter.bpfProgramID else { continue }
-                tree.buckets[direction] = known.policers.buckets(of: index, ofProgram: program)
+                if isGuard {
+                    // By descriptor where we hold the very program's map.
+                    tree.guardCounters =
+                        known.guardCounters.flatMap { $0.serves(program) ? $0 : nil }
+                        ?? (try? GuardCounters(ofProgram: program))
+                } else {
+                    tree.buckets[direction] = known.policers.buckets(of: index, ofProgram: program)
+                }
             }
         }
     }
@@ -201,18 +203,7 @@ extension ObservedTree {
     /// Whether a filter of ours leads to an ifb.
     fileprivate func redirects(to role: IFBRole) -> Bool {
         filters.contains { filter in
-            (filter.parent == .clsactEgress) == (role == .to)
-                && filter.actions.contains { $0.redirectTarget != nil }
+            (filter.parent == .clsactEgress) == (role == .to) && filter.redirectTarget != nil
         }
-    }
-
-    /// Adds a guard's filter, with its counters: by descriptor where we hold the very program's map.
-    fileprivate mutating func add(_ filter: FilterRecord, _ held: GuardCounters?) {
-        guards.append(filter)
-        ownsHook = ownsHook || Ownership.tag(of: filter)?.ownsHook == true
-        guard let program = filter.bpfProgramID else { return }
-        guardCounters =
-            held.flatMap { $0.serves(program) ? $0 : nil }
-            ?? (try? GuardCounters(ofProgram: program))
     }
 }

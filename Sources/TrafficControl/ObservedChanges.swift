@@ -1,4 +1,4 @@
-// What a change leaves of an observed tree, by the kernel's own word of it.
+// How an observed tree takes an object that the kernel tells of, in a listing or with a change.
 import Mitigation
 import Netlink
 
@@ -36,23 +36,14 @@ extension ObservedTree {
         }
     }
 
-    /// Takes a limit's filter as it is now.
+    /// Takes a filter of ours as it is now: a guard's or a limit's at the hook, or one below a root.
     mutating func add(_ filter: FilterRecord, on device: Device, under parent: Handle) {
         var filter = filter
         filter.parent = parent
-        if parent == Ownership.rootHandle {
-            update(device) { $0.filters.put(filter) }
-        } else {
-            filters.put(filter)
-            ownsHook = ownsHook || Ownership.tag(of: filter)?.ownsHook == true
+        guard parent != Ownership.rootHandle else {
+            return update(device) { $0.filters.put(filter) }
         }
-    }
-
-    /// Takes a guard's filter as it is now.
-    mutating func addGuard(_ filter: FilterRecord, under parent: Handle) {
-        var filter = filter
-        filter.parent = parent
-        guards.put(filter)
+        if Ownership.isGuard(filter) { guards.put(filter) } else { filters.put(filter) }
         ownsHook = ownsHook || Ownership.tag(of: filter)?.ownsHook == true
     }
 

@@ -136,7 +136,7 @@ extension ObservedTree {
         switch wanted.act {
         case nil: return true
         case .redirect(let role, let rung):
-            let target = filter.actions.lazy.compactMap(\.redirectTarget).first
+            let target = filter.redirectTarget
             return target != nil && target == ifbs[role]?.link.index
                 && Ownership.tag(of: filter)?.rung == rung
         case .police(let asked, _, let rung):
@@ -152,6 +152,11 @@ extension ObservedTree {
                 }
         }
     }
+}
+
+extension FilterRecord {
+    /// The interface that it redirects to, where it does.
+    var redirectTarget: Int32? { actions.lazy.compactMap(\.redirectTarget).first }
 }
 
 /// Equal but for what the kernel's rounding to ticks loses: 1% or 64 units.

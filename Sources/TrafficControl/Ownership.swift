@@ -147,7 +147,7 @@ enum IFBRole: Int, CaseIterable, Hashable, Sendable {
 
     /// Whether the link is an ifb whose maker ended before it had its alias. Nothing leads to it.
     static func isUnfinished(_ link: Link) -> Bool {
-        link.kind == "ifb" && link.alias == nil && !link.isUp && named(link) != nil
+        link.isBareIFB && named(link) != nil
     }
 
     /// The port's index where the link is an ifb of ours; nil for all others.
@@ -169,4 +169,9 @@ enum IFBRole: Int, CaseIterable, Hashable, Sendable {
         }
         return nil
     }
+}
+
+extension Link {
+    /// Whether it is an ifb as it is made: down, and without an alias.
+    var isBareIFB: Bool { kind == "ifb" && alias == nil && !isUp }
 }

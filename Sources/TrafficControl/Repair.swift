@@ -99,9 +99,7 @@ extension ObservedTree {
     /// Filters of ours that lead to an ifb which is not there, not up, or has no tree.
     var brokenRedirects: [FilterRecord] {
         filters.filter { filter in
-            guard let target = filter.actions.lazy.compactMap(\.redirectTarget).first else {
-                return false
-            }
+            guard let target = filter.redirectTarget else { return false }
             let ifb = ifbs[filter.parent == .clsactEgress ? .to : .from]
             return ifb?.link.index != target || ifb?.link.isUp != true
                 || ifb?.queues.ourRoot == nil

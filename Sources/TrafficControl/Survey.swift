@@ -173,7 +173,7 @@ extension ObservedTree {
     func limit(_ direction: Mitigation.Direction) -> Limit? {
         let parent = direction == .from ? Handle.clsactIngress : .clsactEgress
         let ours = filters.filter { $0.parent == parent }
-        if ours.contains(where: { $0.actions.contains { $0.redirectTarget != nil } }) {
+        if ours.contains(where: { $0.redirectTarget != nil }) {
             let role: IFBRole = direction == .from ? .from : .to
             guard let ifb = ifbs[role], ifb.link.isUp else { return nil }
             return ifb.queues.limit

@@ -27,7 +27,6 @@ final class Lookout: Sendable {
     private let busySince = Atomic<UInt64>(0)
     private let interval = Atomic<UInt64>(100_000_000)
     private let polls = Handover<[StandbyPoll]>()
-    private let queue = DispatchQueue(label: "lookout")
 
     /// Longer than any rule looks back; what is older goes.
     private static let mostKept = 64
@@ -35,10 +34,9 @@ final class Lookout: Sendable {
     private static let leastInterval: UInt64 = 20_000_000
 
     /// Begins to watch, from a thread of its own; false where there is nothing that could be read.
-    func start(interval: UInt64) -> Bool {
+    func start() -> Bool {
         guard DeviceFile.read() != nil else { return false }
-        setInterval(interval)
-        queue.async { [self] in
+        DispatchQueue(label: "lookout").async { [self] in
             // Not at the turn's priority: the unit forbids it to every thread but the one that systemd
             // started, and that one sleeps now.
             watch()

@@ -254,8 +254,7 @@ package struct Service: ~Copyable {
 
     /// While a turn waits for the kernel, another thread sees what VMs send.
     private mutating func lookOut() {
-        let interval = configuration.policy.pollInterval.wholeNanoseconds
-        guard !turn.machine.lookout.start(interval: interval) else { return }
+        guard !turn.machine.lookout.start() else { return }
         say(
             AlertLine(
                 .notice,
@@ -267,6 +266,7 @@ package struct Service: ~Copyable {
 
     private mutating func startTimer() {
         let interval = configuration.policy.pollInterval.wholeNanoseconds
+        turn.machine.lookout.setInterval(interval)
         nextPoll = Self.now.nanoseconds + interval
         try? sources.timer.start(firstNanoseconds: nextPoll, intervalNanoseconds: interval)
     }
@@ -460,10 +460,7 @@ package struct Service: ~Copyable {
             turn.replace(
                 policy: new.policy, names: new.names, settings: new.turn, guards: guards,
                 now: Self.now)
-            if hasNewInterval {
-                turn.machine.lookout.setInterval(new.policy.pollInterval.wholeNanoseconds)
-                startTimer()
-            }
+            if hasNewInterval { startTimer() }
             let note =
                 needsRestart
                 ? "[control], [syslog], [journal], [recording], [evidence], [guards], "

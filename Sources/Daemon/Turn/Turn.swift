@@ -44,8 +44,6 @@ package struct Turn<
     package internal(set) var output = TurnOutput()
 
     var actions: [Action] = []
-    /// The moment of the last poll that was decided on.
-    var polledAt: Instant
     var defaultRoutes: Set<Int32> = []
     var routesReadAt: Instant?
     /// The list of interfaces was read, and what stands on them looked at.
@@ -121,7 +119,6 @@ package struct Turn<
         configured = policy
         orders = remembered?.orders ?? OrderBook()
         engine = RecordedEngine(policy: orders.applied(to: policy), now: now)
-        polledAt = now
         actions.reserveCapacity(64)
     }
 
@@ -147,13 +144,11 @@ package struct Turn<
         endOrders(now: now)
         poll(clock: clock)
         let decided = clock()
-        polledAt = decided
         engine.finishPoll(now: decided, into: &actions)
-        if actions.contains(where: \.changesTheKernel) {
-            carryOut(now: decided)
+        let isChange = actions.contains(where: \.changesTheKernel)
+        carryOut(now: decided)
+        if isChange {
             changeTime.add(nanoseconds: clock().nanoseconds - decided.nanoseconds)
-        } else {
-            carryOut(now: decided)
         }
         setGuards(now: decided, clock: clock)
         look(now: decided, clock: clock)

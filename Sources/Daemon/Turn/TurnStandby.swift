@@ -12,20 +12,19 @@ internal import TrafficControl
 extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     /// Takes the polls that were read beside turns, where there are any. Whoever is about to tell the
     /// turn of another moment calls it first.
-    package mutating func catchUp(now: Instant) {
+    package mutating func catchUp(now: @autoclosure () -> Instant) {
         let missed = machine.takeStandbyPolls()
         guard !missed.isEmpty else { return }
+        // Nothing is measured twice in half a poll's time.
+        let least = engine.policy.pollInterval / 2
+        let now = now()
         let slots = table.slotsByName(except: leaving)
         for poll in missed {
-            // Nothing is measured twice in half a poll's time.
-            let least = engine.policy.pollInterval / 2
-            guard poll.at > polledAt.advanced(by: least), poll.at.advanced(by: least) < now else {
-                continue
-            }
+            guard poll.at > engine.polled.advanced(by: least), poll.at.advanced(by: least) < now
+            else { continue }
             let samples = table.samples(poll, slots)
             guard !samples.isEmpty else { continue }
             engine.sample(samples.span)
-            polledAt = poll.at
             engine.finishPoll(now: poll.at, into: &actions)
             carryOut(now: poll.at)
             polls += 1

@@ -6,8 +6,8 @@ import LinuxSystem
 /// For each reason, packets and bytes.
 final class GuardCounters {
     let map: BPFArray
-    /// The program that writes them; nil until it is seen in the kernel.
-    private var program: UInt32?
+    /// The program that writes them; nil until it is loaded.
+    var program: UInt32?
 
     /// A new map, all zero.
     init() throws(BPFError) {
@@ -23,13 +23,8 @@ final class GuardCounters {
         program = identifier
     }
 
-    /// Whether this is the map of the program `identifier`. A new map belongs to the program with
-    /// which it was put, which is the first that is seen after.
-    func serves(_ identifier: UInt32) -> Bool {
-        let own = program ?? identifier
-        program = own
-        return own == identifier
-    }
+    /// Whether this is the map of the program `identifier`.
+    func serves(_ identifier: UInt32) -> Bool { program == identifier }
 
     /// What was refused.
     func counts() throws(BPFError) -> GuardCounts {
