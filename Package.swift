@@ -198,7 +198,7 @@ let package = Package(
             name: "ControlAPITests",
             dependencies: [
                 "ControlAPI", "Daemon", "Evidence", "LinuxSystem", "Mitigation", "Recording",
-                "Settings", "sluicectl",
+                "Seeded", "Settings", "sluicectl",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ],

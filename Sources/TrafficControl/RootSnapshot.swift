@@ -163,7 +163,15 @@ extension RouteSocket {
 extension RootSnapshot: Codable {
     /// A list of objects.
     public init(from decoder: any Decoder) throws {
-        objects = try [Written](from: decoder).map(\.replica)
+        objects = try [Written](from: decoder).map { written in
+            guard let replica = written.replica else {
+                throw DecodingError.dataCorrupted(
+                    DecodingError.Context(
+                        codingPath: decoder.codingPath,
+                        debugDescription: "has options that are no base64"))
+            }
+            return replica
+        }
     }
 
     /// A list of objects, their options in base64.
@@ -178,7 +186,8 @@ extension RootSnapshot: Codable {
         var parent: UInt32
         var info: UInt32
         var chain: UInt32
-        var options: Data
+        /// In base64.
+        var options: String
 
         init(_ replica: Replica) {
             sort = replica.sort
@@ -187,14 +196,17 @@ extension RootSnapshot: Codable {
             parent = replica.parent.rawValue
             info = replica.info
             chain = replica.chain
-            options = Data(replica.options)
+            options = Data(replica.options).base64EncodedString()
         }
 
-        var replica: Replica {
-            Replica(
-                sort, kind: kind, handle: Handle(rawValue: handle),
-                parent: Handle(rawValue: parent), info: info, chain: chain,
-                options: Array(options))
+        /// Nil where the options are none.
+        var replica: Replica? {
+            Data(base64Encoded: options).map { options in
+                Replica(
+                    sort, kind: kind, handle: Handle(rawValue: handle),
+                    parent: Handle(rawValue: parent), info: info, chain: chain,
+                    options: Array(options))
+            }
         }
     }
 }

@@ -56,7 +56,7 @@ import Testing
         (#""packets":1000"#, #""packets":"many""#, "is of another kind"),
         (#""packets":1000"#, #""packets":0"#, "memory.incident has parts that contradict"),
         (#""address":[2,0,0,0,0,1]"#, #""address":[2,0,0,0,0,256]"#, "a number in it"),
-        (#"{"address""#, #"["address""#, "no JSON"),
+        (#"{"version""#, #"["version""#, "no JSON"),
     ])
     func whatIsBrokenIsRefused(_ good: String, _ bad: String, _ sentence: String) throws {
         let text = try Self.text(Self.document)

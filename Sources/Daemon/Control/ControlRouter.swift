@@ -1,7 +1,6 @@
 // What a request means: a pure function of its head, its body and the peer's rights.
 
 import ControlAPI
-import FoundationEssentials
 import NIOHTTP1
 
 /// What to do with a request.
@@ -220,7 +219,7 @@ struct ControlAnswer: Hashable {
     /// What the turn answered.
     init(_ reply: ControlReply) {
         switch reply {
-        case .status(let status): self.init(status)
+        case .status(let status): self.init(200, encoding: status)
         case .port(let port): self.init(200, encoding: port)
         case .explanation(let explanation): self.init(200, encoding: explanation)
         case .metrics(let status, let health):
@@ -240,30 +239,6 @@ struct ControlAnswer: Hashable {
         }
     }
 
-    /// Port by port: the encoder keeps a tree of what it encodes, several megabytes for a thousand.
-    private init(_ status: Status) {
-        var head = status
-        head.ports = []
-        self.init(200, encoding: head)
-        // Within a JSON string these bytes cannot stand: a quote would have a backslash before it.
-        guard self.status == 200, let place = body.firstRange(of: Array(#""ports":["#.utf8)) else {
-            return
-        }
-        let rest = body[place.upperBound...]
-        var whole = Array(body[..<place.upperBound])
-        whole.reserveCapacity(body.count + status.ports.count * 512)
-        let encoder = Self.encoder
-        for (index, port) in status.ports.enumerated() {
-            guard let data = try? encoder.encode(port) else {
-                self = .unsayable
-                return
-            }
-            if index > 0 { whole.append(UInt8(ascii: ",")) }
-            whole += data
-        }
-        body = whole + rest
-    }
-
     private init(packets: [UInt8]) {
         status = 200
         body = packets
@@ -281,12 +256,12 @@ struct ControlAnswer: Hashable {
     }
 
     private init(_ status: Int, encoding value: some Encodable) {
-        guard let data = try? Self.encoder.encode(value) else {
+        guard let text = try? JSONText.bytes(of: value) else {
             self = .unsayable
             return
         }
         self.status = status
-        body = Array(data) + [UInt8(ascii: "\n")]
+        body = text + [UInt8(ascii: "\n")]
     }
 
     private init(status: Int, body: String) {
@@ -299,11 +274,5 @@ struct ControlAnswer: Hashable {
         ControlAnswer(
             status: 500,
             body: "{\"error\":\"the answer holds a number that JSON cannot say\"}\n")
-    }
-
-    private static var encoder: JSONEncoder {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return encoder
     }
 }

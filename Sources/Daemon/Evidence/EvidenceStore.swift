@@ -37,8 +37,8 @@ struct EvidenceStore: Sendable {
     ///
     /// - Throws: errno; of this sample nothing is kept then.
     func keep(_ report: EvidenceReport, packets: [UInt8]) throws(Errno) {
-        guard let said = try? Self.encoder.encode(report) else { throw .invalidArgument }
-        let text = Array(said) + [UInt8(ascii: "\n")]
+        guard let said = try? JSONText.bytes(of: report) else { throw .invalidArgument }
+        let text = said + [UInt8(ascii: "\n")]
         try FolderEntry.makeFolder(settings.directory)
         try makeRoom(for: packets.count + text.count, besides: report.incident)
         let files = [
@@ -129,11 +129,5 @@ struct EvidenceStore: Sendable {
             }
             sum -= sample.bytes
         }
-    }
-
-    private static var encoder: JSONEncoder {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return encoder
     }
 }

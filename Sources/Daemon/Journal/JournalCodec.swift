@@ -1,6 +1,7 @@
 // The journal as bytes: JSON, so that an operator can read it, with the clocks it was written by.
 // Invariants: what is read back is what was written; bytes of any other kind are an error and never a
 // trap; the same bytes mean the same on every start.
+internal import ControlAPI
 internal import FoundationEssentials
 package import Mitigation
 
@@ -99,13 +100,10 @@ package struct PortDocument: Hashable, Codable, Sendable {
 // MARK: JSON
 
 private func encoded(_ document: some Encodable) throws(JournalError) -> [UInt8] {
-    let encoder = JSONEncoder()
-    encoder.keyEncodingStrategy = .convertToSnakeCase
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    guard let data = try? encoder.encode(document) else {
+    guard let bytes = try? JSONText.bytes(of: document, names: .snakeCase) else {
         throw JournalError("the state holds what JSON cannot say")
     }
-    return Array(data) + [UInt8(ascii: "\n")]
+    return bytes + [UInt8(ascii: "\n")]
 }
 
 private func decoded<Document: Decodable>(
