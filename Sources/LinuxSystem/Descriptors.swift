@@ -46,7 +46,7 @@ public struct Poller: ~Copyable, Sendable {
 }
 
 /// A timerfd(2) on the monotonic clock.
-public struct IntervalTimer: ~Copyable {
+public struct IntervalTimer: ~Copyable, Sendable {
     private let owned: OwnedDescriptor
 
     /// A timer that is not started. Calls timerfd_create(2).

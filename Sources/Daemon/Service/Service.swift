@@ -254,7 +254,8 @@ package struct Service: ~Copyable {
 
     /// While a turn waits for the kernel, another thread sees what VMs send.
     private mutating func lookOut() {
-        guard !turn.machine.lookout.start() else { return }
+        turn.machine.lookout = Lookout.start()
+        guard turn.machine.lookout == nil else { return }
         say(
             AlertLine(
                 .notice,
@@ -266,8 +267,8 @@ package struct Service: ~Copyable {
 
     private mutating func startTimer() {
         let interval = configuration.policy.pollInterval.wholeNanoseconds
-        turn.machine.lookout.setInterval(interval)
         nextPoll = Self.now.nanoseconds + interval
+        turn.machine.lookout?.expectPoll(at: nextPoll, interval: interval)
         try? sources.timer.start(firstNanoseconds: nextPoll, intervalNanoseconds: interval)
     }
 
@@ -277,7 +278,6 @@ package struct Service: ~Copyable {
         while !isStopping {
             do throws(Errno) {
                 let ready = try sources.wait()
-                turn.machine.lookout.turnBegins(at: Self.now.nanoseconds)
                 turn.catchUp(now: Self.now)
                 // Signals and links come before the timer: a turn sees what they say.
                 for source in ready { serve(source) }
@@ -286,7 +286,6 @@ package struct Service: ~Copyable {
                 break
             }
             tell()
-            turn.machine.lookout.turnEnds()
         }
         stop()
     }
@@ -312,7 +311,11 @@ package struct Service: ~Copyable {
         facts.lateness.add(nanoseconds: lateness)
         nextPoll += interval * expirations
         turn.run(now: now) { Self.now }
-        records?.endTurn(&turn.engine, now: Self.now)
+        let end = Self.now
+        // After a turn that waited the next one is due at once.
+        turn.machine.lookout?.expectPoll(
+            at: max(nextPoll, end.nanoseconds), interval: interval)
+        records?.endTurn(&turn.engine, now: end)
         facts.turnTime.add(nanoseconds: Self.now.nanoseconds - now.nanoseconds)
         feedWatchdog(now: now)
         if hasMail { takeMail() }

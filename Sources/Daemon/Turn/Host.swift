@@ -49,7 +49,7 @@ package struct KernelHost: Host, ~Copyable {
     private var socket: RouteSocket
     private var needsAll = true
     /// Who reads beside turns that wait.
-    let lookout = Lookout()
+    var lookout: Lookout?
 
     /// Opens the sockets; the monitor first, so that no interface falls between it and the first
     /// dump.
@@ -105,7 +105,7 @@ package struct KernelHost: Host, ~Copyable {
 
     package var counterSource: CounterSource { counters.source }
 
-    package mutating func takeStandbyPolls() -> [StandbyPoll] { lookout.take() }
+    package mutating func takeStandbyPolls() -> [StandbyPoll] { lookout?.take() ?? [] }
 
     package mutating func defaultRouteInterfaces() throws(NetlinkError) -> Set<Int32> {
         try socket.defaultRouteInterfaces()
