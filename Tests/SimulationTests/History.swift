@@ -1,6 +1,7 @@
 // One history: a world, and one daemon after the other over it, each the real turn.
 
 import ControlAPI
+import LinkCounters
 import Mitigation
 import Netlink
 import Recording
@@ -20,6 +21,8 @@ final class History {
     private var book: GuardBook
     /// What operators say, by chances of its own.
     var wordRandom: SplitMix
+    /// Which turns wait for the kernel, by chances of its own.
+    private var waitRandom: SplitMix
     var turn: SimulatedTurn
     var reader = Reader()
     var polls = 0
@@ -43,6 +46,7 @@ final class History {
         var words = SplitMix(seed: seed &* 0x9e37_79b9)
         isOrdered = policy == nil && words.once(in: 3)
         wordRandom = words
+        waitRandom = SplitMix(seed: seed ^ 0x5bd1_e995)
         let chosen = policy ?? Self.policy(&world.random)
         world.policy = chosen
         book = policy == nil ? Self.book(&bookRandom) : GuardBook()
@@ -139,6 +143,7 @@ final class History {
             disturb()
         }
         if isOrdered, isMortal || world.isFaulty, wordRandom.once(in: 30) { sayWord() }
+        if world.isFaulty, waitRandom.once(in: 40) { wait() }
         world.flow(milliseconds: time)
         if world.isFaulty, world.random.once(in: 300) {
             // The machine slept, or nothing ran for a while.
@@ -154,8 +159,32 @@ final class History {
             )
         }
         let now = world.instant
-        turn.run(now: now) { now }
+        turn.catchUp(now: now)
+        if !world.isDead { turn.run(now: now) { now } }
+        for tap in world.taps.values { tap.ledger.forgetSights() }
         afterTurn()
+    }
+
+    /// The last turn waited for the kernel, and what came meanwhile was read beside it.
+    private func wait() {
+        world.count("waited")
+        for _ in 0..<waitRandom.value(1...20) {
+            world.flow(milliseconds: 95 + waitRandom.value(0...10))
+            world.standby.append(StandbyPoll(at: world.instant, interfaces: readBeside()))
+        }
+    }
+
+    /// The counters by name. What the daemon knows by another name is not seen.
+    private func readBeside() -> [NamedCounters] {
+        world.indexes.compactMap { index in
+            guard let tap = world.taps[index], let name = DeviceName(tap.link.name),
+                let slot = turn.table.slot(of: index), !turn.leaving.contains(index),
+                turn.table.watched[slot]?.link.name == tap.link.name,
+                let shown = world.show(index)
+            else { return nil }
+            tap.ledger.keepSight(world.now)
+            return NamedCounters(name, shown)
+        }
     }
 
     /// What the owner of the turn does after it.

@@ -26,6 +26,15 @@ struct Side {
     var notLowAt: UInt64 = 0
 }
 
+/// What a decision may rest on, at the moment of one poll.
+struct Sight {
+    var at: UInt64
+    var from = Side()
+    var to = Side()
+    /// Which of the latest 64 polls were over 1.25 times the cap.
+    var unresponsive: UInt64 = 0
+}
+
 /// What is known of a port from outside.
 struct Ledger {
     private var sampled: LinkStatistics?
@@ -36,6 +45,8 @@ struct Ledger {
     var to = Side()
     /// Which of the latest 64 polls were over 1.25 times the cap.
     var unresponsive: UInt64 = 0
+    /// Polls that were read beside a turn that waited: a decision may rest on any of them.
+    private var missed: [Sight] = []
     /// When a rung was reached by a step of the ladder.
     var since: [Rung: UInt64] = [:]
     var toSince: UInt64 = 0
@@ -50,6 +61,17 @@ struct Ledger {
     var openLink: Bool?
     /// No class ever claimed it.
     var isForeign = false
+
+    /// What a decision that is carried out at `now` may rest on.
+    func sights(_ now: UInt64) -> [Sight] {
+        missed + [Sight(at: now, from: from, to: to, unresponsive: unresponsive)]
+    }
+
+    /// The present poll was read beside a turn.
+    mutating func keepSight(_ now: UInt64) { missed = sights(now) }
+
+    /// What was read beside a turn has been decided on.
+    mutating func forgetSights() { missed = [] }
 
     /// This daemon has read no counters of it.
     var isFresh: Bool { sampled == nil }
@@ -181,15 +203,21 @@ extension World {
         guard !isReleasing(tap) else { return }
         if new.rawValue + 1 != old.rawValue { fail("from \(old) down to \(new)", tap) }
         if isSaid(.hold, tap) { fail("down to \(new), and is held", tap) }
-        checkCalm(tap, tap.ledger.from, since: tap.ledger.since[old] ?? 0)
+        check(tap) { calmProblem($0.from, at: $0.at, since: tap.ledger.since[old] ?? 0) }
     }
 
-    private func checkCalm(_ tap: SimulatedTap, _ side: Side, since: UInt64) {
+    /// Holds a step against what it may rest on: one of the polls has to bear it.
+    private func check(_ tap: SimulatedTap, _ problem: (Sight) -> String?) {
+        let problems = tap.ledger.sights(now).map(problem)
+        if let last = problems.last ?? nil, !problems.contains(nil) { fail(last, tap) }
+    }
+
+    private func calmProblem(_ side: Side, at now: UInt64, since: UInt64) -> String? {
         let calm = policy.calm.wholeNanoseconds
-        if now - since < calm { fail("down \((now - since) / 1_000_000) ms after", tap) }
+        guard now >= since + calm else { return "down before its time" }
         // A death may lose the last clocks that were not written yet.
-        guard now - watchedFrom > calm else { return }
-        if now - side.notLowAt < calm { fail("down without calm", tap) }
+        guard now > watchedFrom + calm else { return nil }
+        return now - side.notLowAt < calm ? "down without calm" : nil
     }
 
     private func checkClimb(_ tap: SimulatedTap, _ old: Rung, _ new: Rung) {
@@ -200,33 +228,34 @@ extension World {
         if old > .normal, isSaid(.hold, tap) { fail("up to \(new), and is held", tap) }
         checkBreaker(tap)
         if old == .normal {
-            checkTrip(tap, tap.ledger.from)
+            check(tap) { tripProblem($0.from, at: $0.at) }
         } else {
-            checkFlood(tap, old)
+            check(tap) { floodProblem(tap, old, $0) }
         }
     }
 
-    private func checkTrip(_ tap: SimulatedTap, _ side: Side) {
+    private func tripProblem(_ side: Side, at now: UInt64) -> String? {
         let interval = policy.pollInterval.wholeNanoseconds
         let window = Int(1_000_000_000 / interval)
         let over = (side.over & (1 << UInt64(window) - 1)).nonzeroBitCount
         if over * 5 < window * 4, side.fast < Int(200_000_000 / interval) {
-            fail("a trip after \(over) of \(window) polls", tap)
+            return "a trip after \(over) of \(window) polls"
         }
-        if now - startedAt < policy.grace.wholeNanoseconds { fail("a trip in grace", tap) }
+        return now - startedAt < policy.grace.wholeNanoseconds ? "a trip in grace" : nil
     }
 
-    private func checkFlood(_ tap: SimulatedTap, _ old: Rung) {
+    private func floodProblem(_ tap: SimulatedTap, _ old: Rung, _ sight: Sight) -> String? {
         let dwell = dwell(on: old)
-        if let since = tap.ledger.since[old], now - since < dwell {
-            fail("from \(old) after \((now - since) / 1_000_000) ms", tap)
+        if let since = tap.ledger.since[old], sight.at < since + dwell {
+            return "from \(old) up before its dwell"
         }
-        guard policy.stillFlooding == .unresponsive, now - watchedFrom > dwell else { return }
+        guard policy.stillFlooding == .unresponsive, sight.at > watchedFrom + dwell
+        else { return nil }
         let interval = policy.pollInterval.wholeNanoseconds
         let inDwell = min(dwell / interval + 1, 63)
-        let flooding = (tap.ledger.unresponsive & (1 << inDwell - 1)).nonzeroBitCount
+        let flooding = (sight.unresponsive & (1 << inDwell - 1)).nonzeroBitCount
         // 80% of the valid polls, which cover half of the dwell, each of 3 intervals at most.
-        if flooding * 15 < Int(dwell / interval) * 2 { fail("up without a flood", tap) }
+        return flooding * 15 < Int(dwell / interval) * 2 ? "up without a flood" : nil
     }
 
     private func checkVictimStep(_ tap: SimulatedTap, _ new: Rung) {
@@ -234,12 +263,12 @@ extension World {
         if new == .normal {
             guard !isReleasing(tap) else { return }
             if isSaid(.hold, tap) { fail("a held victim is let go", tap) }
-            return checkCalm(tap, tap.ledger.to, since: 0)
+            return check(tap) { calmProblem($0.to, at: $0.at, since: 0) }
         }
         if policy.victim != .shape { fail("a victim is shaped", tap) }
         if isObserved(tap) { fail("a victim is shaped, and is only observed", tap) }
         checkBreaker(tap)
-        checkTrip(tap, tap.ledger.to)
+        check(tap) { tripProblem($0.to, at: $0.at) }
     }
 
     private func checkCeiling(_ tap: SimulatedTap, _ rung: Rung) {

@@ -41,7 +41,10 @@ struct SimulatedHost: Host {
 
     var counterSource: CounterSource { world.walks ? .bpf : .netlink(nil) }
 
-    mutating func takeStandbyPolls() -> [StandbyPoll] { [] }
+    mutating func takeStandbyPolls() -> [StandbyPoll] {
+        defer { world.standby = [] }
+        return world.isDead ? [] : world.standby
+    }
 
     mutating func counters(of index: Int32) throws(NetlinkError) -> LinkStatistics? {
         guard !world.isDead else { throw Self.error(110) }

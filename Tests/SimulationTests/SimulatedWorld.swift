@@ -83,6 +83,8 @@ final class World {
     var isFaulty = false
     /// It counts as a walk in the kernel does: an ifb is shown without its counters.
     var walks = false
+    /// What was read beside a turn that waited.
+    var standby: [StandbyPoll] = []
     var isTraced = false
 
     /// What is to be notified, and whether some of it was lost.

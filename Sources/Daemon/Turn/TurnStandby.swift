@@ -1,8 +1,9 @@
 // What was read beside a turn that waited for the kernel, taken as the polls that it is.
 //
 // A gap of more than three polls would void what a flood did before it (Engine.sample), and it would
-// have its whole time once more. So each of these is sampled, decided and carried out at its own moment,
-// before what is read by now.
+// have its whole time once more. So each of these is sampled and decided at its own moment, before what
+// is read by now. What is decided is carried out after all of them, at the moment at which it is: a limit
+// that did not stand yet held nothing back, and what was sent without it is no evidence for the next rung.
 internal import LinkCounters
 package import Mitigation
 internal import Netlink
@@ -26,10 +27,10 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             guard !samples.isEmpty else { continue }
             engine.sample(samples.span)
             engine.finishPoll(now: poll.at, into: &actions)
-            carryOut(now: poll.at)
             polls += 1
             counts.standbyPolls += 1
         }
+        carryOut(now: now)
     }
 }
 
