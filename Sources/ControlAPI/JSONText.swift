@@ -25,6 +25,12 @@ public enum JSONText {
     ) throws -> [UInt8] {
         let text = Text(Output(names, capacity: capacity))
         try text.value(value)
+        guard !text.output.isBroken else {
+            throw EncodingError.invalidValue(
+                value,
+                EncodingError.Context(
+                    codingPath: [], debugDescription: "goes on with a container that has ended"))
+        }
         return text.output.bytes
     }
 }
@@ -56,6 +62,8 @@ private struct Output {
     }
 
     var bytes: [UInt8] = []
+    /// A value went on with a container that had ended.
+    private(set) var isBroken = false
     private var levels: [Level] = []
     private let names: JSONText.Names
 
@@ -82,6 +90,10 @@ private struct Output {
     /// Another element of the container whose elements stand at this depth.
     mutating func next(at depth: Int) {
         close(to: depth)
+        guard depth > 0, levels.count == depth else {
+            isBroken = true
+            return
+        }
         if !levels[depth - 1].isEmpty { bytes.append(UInt8(ascii: ",")) }
         levels[depth - 1].isEmpty = false
     }

@@ -273,6 +273,9 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
             }
         } catch {
             if execution.madeHook { removeEmptyHook(of: port) }
+            // Those that the steps came to.
+            for (direction, buckets) in observed.buckets
+            where execution.tree.buckets[direction] == nil { buckets.remove() }
             throw error
         }
         // Entries whose filter the steps took out or replaced, or somebody else did before.

@@ -23,9 +23,12 @@ final class History {
     var wordRandom: SplitMix
     /// Which turns wait for the kernel, by chances of its own.
     private var waitRandom: SplitMix
+    private var waitedAt = 0
     var turn: SimulatedTurn
     var reader = Reader()
     var polls = 0
+    private var plugs = 0
+    private var renames = 0
     /// Whether daemons die by chance.
     var isMortal = false
     /// A daemon died over a word, and may have heard it or not.
@@ -118,7 +121,8 @@ final class History {
     func plugOne(index: Int32? = nil) {
         let prefixes = ["vm-1-", "vm-2-", "vm-3-", "vm-4-", "vm-5-", "spc-", "vx-"]
         let prefix = prefixes[Int(world.random.next() % 7)]
-        let netid = String(4_096 + world.taps.count + polls * 16, radix: 16)
+        plugs += 1
+        let netid = String(4_096 + plugs, radix: 16)
         let sources = Source.allCases
         let source = sources[Int(world.random.next() % UInt64(sources.count))]
         let isBackend =
@@ -143,7 +147,6 @@ final class History {
             disturb()
         }
         if isOrdered, isMortal || world.isFaulty, wordRandom.once(in: 30) { sayWord() }
-        if world.isFaulty, waitRandom.once(in: 40) { wait() }
         world.flow(milliseconds: time)
         if world.isFaulty, world.random.once(in: 300) {
             // The machine slept, or nothing ran for a while.
@@ -158,32 +161,63 @@ final class History {
                 kinds[Int(world.random.next() % UInt64(kinds.count))]
             )
         }
-        let now = world.instant
-        turn.catchUp(now: now)
-        if !world.isDead { turn.run(now: now) { now } }
-        for tap in world.taps.values { tap.ledger.forgetSights() }
+        if world.isFaulty, polls > waitedAt + 30, waitRandom.once(in: 30) {
+            waitedAt = polls
+            for tap in world.taps.values { tap.ledger.beginWait() }
+            switch waitRandom.value(0...2) {
+            case 0: wait()
+            case 1: world.wait = { self.wait() }
+            default: world.changeWait = { self.wait(isDisturbed: false) }
+            }
+        }
+        let caught = turn.counts.standbyPolls
+        turn.catchUp { self.world.instant }
+        if !world.isDead { turn.run(now: world.instant) { self.world.instant } }
+        world.wait = nil
+        world.changeWait = nil
+        // What was read beside a change counts in the next turn.
+        if world.standby.isEmpty { for tap in world.taps.values { tap.ledger.endWait() } }
+        if turn.counts.standbyPolls > caught { world.count("caught up") }
         afterTurn()
     }
 
-    /// The last turn waited for the kernel, and what came meanwhile was read beside it.
-    private func wait() {
-        world.count("waited")
+    /// A turn waits for the kernel behind another process, and what VMs send meanwhile is read beside
+    /// it, by name.
+    private func wait(isDisturbed: Bool = true) {
+        let known = world.toldNames
+        for tap in world.taps.values { tap.ledger.keepSights(world.now) }
         for _ in 0..<waitRandom.value(1...20) {
             world.flow(milliseconds: 95 + waitRandom.value(0...10))
-            world.standby.append(StandbyPoll(at: world.instant, interfaces: readBeside()))
+            world.standby.append(StandbyPoll(at: world.instant, interfaces: readBeside(known)))
+            guard isDisturbed, waitRandom.once(in: 20) else { continue }
+            switch waitRandom.value(0...4) {
+            case 0: plugOne()
+            case 1: pick().map(world.unplug)
+            case 2: reuseIndex()
+            case 3: startAgain()
+            default: rename()
+            }
         }
+        world.flow(milliseconds: 95 + waitRandom.value(0...10))
     }
 
-    /// The counters by name. What the daemon knows by another name is not seen.
-    private func readBeside() -> [NamedCounters] {
+    /// Another machine has the name of one that is gone.
+    private func startAgain() {
+        guard let index = pick(), let name = world.taps[index]?.name else { return }
+        world.unplug(index)
+        let sources = Source.allCases
+        world.plug("\(name)", sources[Int(waitRandom.next() % UInt64(sources.count))])
+    }
+
+    /// All counters. Of those that the daemon does not know by this name it is to believe none.
+    private func readBeside(_ known: [Int32: [UInt8]]) -> [NamedCounters] {
         world.indexes.compactMap { index in
-            guard let tap = world.taps[index], let name = DeviceName(tap.link.name),
-                let slot = turn.table.slot(of: index), !turn.leaving.contains(index),
-                turn.table.watched[slot]?.link.name == tap.link.name,
-                let shown = world.show(index)
-            else { return nil }
-            tap.ledger.keepSight(world.now)
-            return NamedCounters(name, shown)
+            guard let tap = world.taps[index], let name = DeviceName(tap.link.name) else {
+                return nil
+            }
+            let shown =
+                tap.link.name == known[index] ? world.show(index, .beside) : tap.counters
+            return shown.map { NamedCounters(name, $0) }
         }
     }
 
@@ -203,7 +237,8 @@ final class History {
     private func tell() {
         let output = turn.output
         for line in output.untold { read(line.text) }
-        if turn.remembered == nil { followTaps() }
+        if turn.remembered == nil { followTaps(isTold: false) }
+        defer { if turn.remembered == nil { followTaps(isTold: true) } }
         guard !output.isEmpty else { return }
         for event in output.events {
             world.checkEvent(event)
@@ -242,6 +277,7 @@ final class History {
             world.death = nil
             world.hasSurveyed = false
             world.claimed = []
+            world.toldNames = [:]
             world.changes = []
             for index in world.indexes {
                 world.noteAnswer(on: index)
@@ -274,16 +310,18 @@ final class History {
         world.fail("a daemon dies at every start")
     }
 
-    /// Ports that ended while no daemon ran are told of in one number.
-    private func followTaps() {
+    /// Ports that ended while no daemon ran are told of in one number. Of one that is there and lost its
+    /// class this daemon may be about to tell.
+    private func followTaps(isTold: Bool) {
         if isNew { awaited = Set(reader.rungs.keys) }
         isNew = false
         for index in awaited {
-            let isClaimed = world.claimed.contains(index)
+            // What leaves is watched until nothing of ours is on it.
+            let isClaimed = world.claimed.contains(index) || turn.table.slot(of: index) != nil
             let mayReturn = turn.unsettled.contains { $0.index == index }
             let name = reader.rungs[index]?.name ?? ""
             let isKnown = world.taps[index]?.names.contains(name) == true
-            if isKnown, !isClaimed, mayReturn { continue }
+            if isKnown, !isTold || !isClaimed && mayReturn { continue }
             awaited.remove(index)
             if !isKnown || !isClaimed { reader.forget(index) }
         }
@@ -504,7 +542,8 @@ extension History {
             let tap = world.taps[index]
         else { return }
         let isLost = world.random.once(in: 3)
-        tap.link.name = Array((isLost ? "tap\(polls)" : "vm-7-\(polls)").utf8)
+        renames += 1
+        tap.link.name = Array((isLost ? "tap\(renames)" : "vm-7-\(renames)").utf8)
         tap.names.insert(tap.name.description)
         if isLost { tap.ledger.isReleasing = true }
         world.notify(.link(tap.link))

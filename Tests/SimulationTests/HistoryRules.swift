@@ -26,66 +26,28 @@ struct Side {
     var notLowAt: UInt64 = 0
 }
 
-/// What a decision may rest on, at the moment of one poll.
-struct Sight {
-    var at: UInt64
-    var from = Side()
-    var to = Side()
-    /// Which of the latest 64 polls were over 1.25 times the cap.
-    var unresponsive: UInt64 = 0
+/// How a poll's counters came.
+enum Reading: Int {
+    /// Beside a turn that waited.
+    case beside
+    /// By that turn, in the end.
+    case late
+    case inTime
 }
 
-/// What is known of a port from outside.
-struct Ledger {
+/// What a decision may rest on, as it is after one poll.
+struct Sight {
     private var sampled: LinkStatistics?
-    private var sampledAt: UInt64 = 0
+    /// When that was.
+    fileprivate(set) var at: UInt64 = 0
     /// What was asked for last; others may have taken it out.
     fileprivate var lastCap: Cap?
     var from = Side()
     var to = Side()
     /// Which of the latest 64 polls were over 1.25 times the cap.
     var unresponsive: UInt64 = 0
-    /// Polls that were read beside a turn that waited: a decision may rest on any of them.
-    private var missed: [Sight] = []
-    /// When a rung was reached by a step of the ladder.
-    var since: [Rung: UInt64] = [:]
-    var toSince: UInt64 = 0
-    /// The rung that we brought the port to.
-    var rung = Rung.normal
-    var toRung = Rung.normal
-    var isRestoring = false
-    /// An operator's release goes on, or the port has lost its class.
-    var isReleasing = false
-    /// Asked for and not answered plainly: the limits, and the link.
-    var openLimits: Limits??
-    var openLink: Bool?
-    /// No class ever claimed it.
-    var isForeign = false
 
-    /// What a decision that is carried out at `now` may rest on.
-    func sights(_ now: UInt64) -> [Sight] {
-        missed + [Sight(at: now, from: from, to: to, unresponsive: unresponsive)]
-    }
-
-    /// The present poll was read beside a turn.
-    mutating func keepSight(_ now: UInt64) { missed = sights(now) }
-
-    /// What was read beside a turn has been decided on.
-    mutating func forgetSights() { missed = [] }
-
-    /// This daemon has read no counters of it.
-    var isFresh: Bool { sampled == nil }
-
-    static func fromRung(_ limits: Limits) -> Rung {
-        guard let from = limits.from else { return .normal }
-        return from.delay == nil ? .police : limits.rung
-    }
-
-    /// Nil where it does not show: shaped both ways, as a flooder or as both.
-    static func toRung(_ limits: Limits?) -> Rung? {
-        guard let limits, limits.to != nil else { return .normal }
-        return limits.from?.delay == nil ? .shape : nil
-    }
+    fileprivate var isFresh: Bool { sampled == nil }
 
     mutating func miss() {
         from.over <<= 1
@@ -95,8 +57,6 @@ struct Ledger {
         unresponsive <<= 1
     }
 
-    /// Another daemon has no counters to compare the first ones with, and sees a second over the mark
-    /// only as a whole; the evidence of a flood, and calm, go on in the journal.
     mutating func begin() {
         sampled = nil
         (from.over, from.fast) = (0, 0)
@@ -108,13 +68,13 @@ struct Ledger {
         let interval = policy.pollInterval.wholeNanoseconds
         defer {
             sampled = new
-            sampledAt = at
+            self.at = at
         }
-        guard let old = sampled, at > sampledAt, at - sampledAt <= 3 * interval,
+        guard let old = sampled, at > self.at, at - self.at <= 3 * interval,
             new.rxPackets >= old.rxPackets, new.rxBytes >= old.rxBytes,
             new.txPackets >= old.txPackets, new.txBytes >= old.txBytes
         else { return miss() }
-        let time = at - sampledAt
+        let time = at - self.at
         Self.note(new.rxPackets - old.rxPackets, new.rxBytes - old.rxBytes, time, at, &from)
         Self.note(new.txPackets - old.txPackets, new.txBytes - old.txBytes, time, at, &to)
         unresponsive <<= 1
@@ -141,6 +101,89 @@ struct Ledger {
 
     private static func reaches(_ grown: UInt64, _ rate: UInt64, _ time: UInt64) -> Bool {
         UInt128(grown) * 1_000_000_000 >= UInt128(rate) * UInt128(time)
+    }
+}
+
+/// What is known of a port from outside.
+struct Ledger {
+    /// Where turns wait, the daemon takes all that was read, or only what turns read, or only what they
+    /// read in time: it leaves out what may have been another port's. A decision rests on one of these.
+    private var views = [Sight](repeating: Sight(), count: 3)
+    /// What a view was after polls that were read beside a turn: a decision may rest on any of them.
+    private var missed: [Sight] = []
+    /// When a rung was reached by a step of the ladder.
+    var since: [Rung: UInt64] = [:]
+    var toSince: UInt64 = 0
+    /// The rung that we brought the port to.
+    var rung = Rung.normal
+    var toRung = Rung.normal
+    var isRestoring = false
+    /// An operator's release goes on, or the port has lost its class.
+    var isReleasing = false
+    /// Asked for and not answered plainly: the limits, and the link.
+    var openLimits: Limits??
+    var openLink: Bool?
+    /// No class ever claimed it.
+    var isForeign = false
+
+    /// What a decision that is carried out at `now` may rest on.
+    func sights(_ now: UInt64) -> [Sight] {
+        missed
+            + views.map { view in
+                var view = view
+                view.at = now
+                return view
+            }
+    }
+
+    mutating func miss() {
+        for view in views.indices { views[view].miss() }
+    }
+
+    /// Another daemon has no counters to compare the first ones with, and sees a second over the mark
+    /// only as a whole; the evidence of a flood, and calm, go on in the journal.
+    mutating func begin() {
+        for view in views.indices { views[view].begin() }
+    }
+
+    /// Takes a sample.
+    mutating func note(
+        _ new: LinkStatistics, _ reading: Reading, at: UInt64, policy: Policy, cap: Cap?
+    ) {
+        for view in 0...reading.rawValue {
+            views[view].note(new, at: at, policy: policy, cap: cap)
+        }
+        if reading == .beside { missed.append(views[0]) }
+    }
+
+    /// This cap is in force.
+    mutating func hold(to cap: Cap) {
+        for view in views.indices { views[view].lastCap = cap }
+    }
+
+    /// A turn begins that waits: whatever became of an earlier one is long past.
+    mutating func beginWait() {
+        views = [Sight](repeating: views[0], count: 3)
+    }
+
+    /// What has been decided on by now may be carried out later.
+    mutating func keepSights(_ now: UInt64) { missed = sights(now) }
+
+    /// What was read beside a turn has been decided on.
+    mutating func endWait() { missed = [] }
+
+    /// This daemon has read no counters of it.
+    var isFresh: Bool { views[0].isFresh }
+
+    static func fromRung(_ limits: Limits) -> Rung {
+        guard let from = limits.from else { return .normal }
+        return from.delay == nil ? .police : limits.rung
+    }
+
+    /// Nil where it does not show: shaped both ways, as a flooder or as both.
+    static func toRung(_ limits: Limits?) -> Rung? {
+        guard let limits, limits.to != nil else { return .normal }
+        return limits.from?.delay == nil ? .shape : nil
     }
 }
 
@@ -370,7 +413,7 @@ extension World {
         }
         taps[index]?.ledger.rung = rung
         taps[index]?.ledger.toRung = toRung
-        if let cap = tap.standing?.from?.cap { taps[index]?.ledger.lastCap = cap }
+        if let cap = tap.standing?.from?.cap { taps[index]?.ledger.hold(to: cap) }
     }
 
     /// The answer was plain: what is asked for next is another request.

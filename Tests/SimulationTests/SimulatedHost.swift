@@ -58,6 +58,10 @@ struct SimulatedHost: Host {
             body(CollectionOfOne(LinkSample(index: index, statistics: statistics)).span, false)
         }
         guard !world.isDead else { throw Self.error(110) }
+        let wait = world.wait
+        world.wait = nil
+        wait?()
+        let reading = wait == nil ? Reading.inTime : .late
         let isCut = world.isFaulty && world.random.once(in: 60)
         let indexes = world.indexes
         for (place, index) in indexes.enumerated() {
@@ -67,7 +71,7 @@ struct SimulatedHost: Host {
             }
             if world.ifbs[index] != nil {
                 tell(index, world.walks && !isWanted(index) ? nil : LinkStatistics())
-            } else if let shown = world.show(index) {
+            } else if let shown = world.show(index, reading) {
                 tell(index, shown)
             }
         }
@@ -93,15 +97,19 @@ extension World {
     func noteClaim(_ change: HostChange) {
         switch change {
         case .link(let link): claim(link)
-        case .gone(let index): claimed.remove(index)
+        case .gone(let index):
+            claimed.remove(index)
+            toldNames[index] = nil
         case .trafficControl: break
         case .all(let links):
             claimed = []
+            toldNames = [:]
             for link in links { claim(link) }
         }
     }
 
     private func claim(_ link: Link) {
+        toldNames[link.index] = link.name
         taps[link.index]?.isAnnounced = taps[link.index]?.link.address == link.address
         if link.kind != "ifb", names.match(PortName(bytes: link.name)) != nil {
             claimed.insert(link.index)
@@ -111,7 +119,7 @@ extension World {
     }
 
     /// The counters that a poll sees.
-    func show(_ index: Int32) -> LinkStatistics? {
+    func show(_ index: Int32, _ reading: Reading) -> LinkStatistics? {
         guard let tap = taps[index] else { return nil }
         if isFaulty {
             if random.once(in: 30) { tap.staleFor = Int(random.value(1...6)) }
@@ -121,7 +129,7 @@ extension World {
         let cap = tap.standing?.from?.cap
         // The first counters of an interface that could not be listed yet are nobody's.
         guard claimed.contains(index) || !tap.ledger.isFresh else { return tap.shown }
-        tap.ledger.note(tap.shown, at: now, policy: policy, cap: cap)
+        tap.ledger.note(tap.shown, reading, at: now, policy: policy, cap: cap)
         return tap.shown
     }
 }
@@ -240,6 +248,9 @@ struct SimulatedControl: TrafficControl {
             world.applyHalf(limits, to: port)
             throw .unknown("the daemon is dead")
         }
+        let wait = world.changeWait
+        world.changeWait = nil
+        wait?()
         install(limits, on: port)
         if fault == .lost || world.isDead { throw .unknown("no answer") }
         world.noteDone(on: port.index)

@@ -85,6 +85,10 @@ final class World {
     var walks = false
     /// What was read beside a turn that waited.
     var standby: [StandbyPoll] = []
+    /// What happens while the next listing of counters waits.
+    var wait: (() -> Void)?
+    /// The same, of the next change.
+    var changeWait: (() -> Void)?
     var isTraced = false
 
     /// What is to be notified, and whether some of it was lost.
@@ -92,6 +96,7 @@ final class World {
     var isOverrun = false
     /// The ports that the daemon has been told of, and all indexes.
     var claimed: Set<Int32> = []
+    var toldNames: [Int32: [UInt8]] = [:]
 
     /// What operators said of ports, and of classes; and that they said anything.
     var words: [PortName: Said] = [:]

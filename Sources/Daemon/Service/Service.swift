@@ -278,9 +278,11 @@ package struct Service: ~Copyable {
         while !isStopping {
             do throws(Errno) {
                 let ready = try sources.wait()
-                turn.catchUp(now: Self.now)
                 // Signals and links come before the timer: a turn sees what they say.
-                for source in ready { serve(source) }
+                for source in ready {
+                    turn.catchUp { Self.now }
+                    serve(source)
+                }
             } catch {
                 log.write(AlertLine(.error, [("event", "epoll"), ("why", "\(error)")]))
                 break

@@ -5,6 +5,7 @@
 // all that is kept of interfaces that are gone. A steady dump comes in the order of the rows, so that a
 // look-up is one comparison.
 package import ControlAPI
+internal import LinkCounters
 package import Mitigation
 package import Netlink
 package import Settings
@@ -96,6 +97,8 @@ package struct PortTable: Sendable {
     private var takenCount = 0
     /// What ports' limits drop on the way to the VM, where they drop anything: added to their tx counters.
     private var toDropped: [Engine.Slot: DeliveredCounters] = [:]
+    /// Ports that came, or came to their name, since the last turn ended.
+    private var renamed: Set<Engine.Slot> = []
     private var ifbs: [OurIFB] = []
     /// The latest generation of each index that is known, and the highest of the others.
     private var generations: [Int32: UInt32] = [:]
@@ -176,17 +179,20 @@ package struct PortTable: Sendable {
             packets: statistics.txPackets, bytes: statistics.txBytes)
     }
 
-    /// Gives `body` what the poll brought of watched ports, in the dump's order.
-    func withSamples(_ body: (Span<PortSample>) -> Void) {
+    /// Gives `body` what the poll brought of watched ports, in the dump's order, once.
+    mutating func takeSamples(_ body: (Span<PortSample>) -> Void) {
         body(taken.span.extracting(0..<takenCount))
+        takenCount = 0
     }
 
     /// Leaves interfaces out of the samples.
     mutating func leaveOut(_ indexes: Set<Int32>) {
+        leaveOut(slots: Set(indexes.compactMap { slot(of: $0) }))
+    }
+
+    private mutating func leaveOut(slots: Set<Engine.Slot>) {
         var kept = 0
-        for place in 0..<takenCount {
-            guard let port = watched[taken[place].slot]?.port, !indexes.contains(port.id.index)
-            else { continue }
+        for place in 0..<takenCount where !slots.contains(taken[place].slot) {
             taken[kept] = taken[place]
             kept += 1
         }
@@ -276,8 +282,23 @@ package struct PortTable: Sendable {
         return ifbs[place].isUp && ifbs[place].isSeen
     }
 
+    /// The watched ports by the names that they have had since the last turn ended, but for these
+    /// interfaces.
+    func portsByName(except indexes: Set<Int32>) -> [DeviceName: Engine.Slot] {
+        var ports: [DeviceName: Engine.Slot] = [:]
+        for (slot, port) in watched
+        where !indexes.contains(port.port.id.index) && !renamed.contains(slot) {
+            if let name = DeviceName(port.link.name) { ports[name] = slot }
+        }
+        return ports
+    }
+
+    /// A turn has ended: whatever is read by a name from now on is of the port that has it.
+    mutating func endTurn() { renamed.removeAll(keepingCapacity: true) }
+
     /// A port is watched at this slot, or its properties changed.
     mutating func watch(_ port: WatchedPort, at slot: Engine.Slot) {
+        if watched[slot]?.link.name != port.link.name { renamed.insert(slot) }
         if let known = watched[slot] {
             var changed = known
             changed.port = port.port
@@ -305,6 +326,9 @@ package struct PortTable: Sendable {
         case .ignored: return nil
         case .watched(let slot):
             toDropped[slot] = nil
+            renamed.remove(slot)
+            // Its place may be another port's before the sample is taken.
+            leaveOut(slots: [slot])
             return watched.removeValue(forKey: slot)
         case .ours(let place):
             ifbs.remove(at: place)

@@ -2,7 +2,7 @@
 // and over a simulated host; time is an argument.
 //
 //   takeChanges   which interfaces there are, and what somebody did to them
-//   poll          counters in; first those that were read beside a turn that waited (catchUp)
+//   poll          counters in; first those that were read beside a turn that waited (TurnStandby)
 //   decide        the engine's actions
 //   carryOut      announced in the journal, done, answered
 //   setGuards     what ports may never send, where that is another thing than what stands
@@ -136,27 +136,32 @@ package struct Turn<
     /// index may be another machine's. A second later that counts less than a flood.
     package mutating func run(now: Instant, clock: () -> Instant) {
         listChanges(now: now)
-        guard unlisted == 0 || unlisted > Self.mostUnlisted else {
+        guard knowsInterfaces else {
             polls += 1
             return commit(now: now)
         }
         survey(now: now)
         endOrders(now: now)
         poll(clock: clock)
+        guard knowsInterfaces else {
+            polls += 1
+            return commit(now: now)
+        }
         let decided = clock()
         engine.finishPoll(now: decided, into: &actions)
-        let isChange = actions.contains(where: \.changesTheKernel)
-        carryOut(now: decided)
-        if isChange {
-            changeTime.add(nanoseconds: clock().nanoseconds - decided.nanoseconds)
-        }
-        setGuards(now: decided, clock: clock)
-        look(now: decided, clock: clock)
-        countGuards(now: decided)
-        for index in leaving.sorted() { leave(index, now: decided) }
+        carryOut(now: decided, clock: clock)
+        let done = clock()
+        setGuards(now: done, clock: clock)
+        look(now: done, clock: clock)
+        countGuards(now: done)
+        for index in leaving.sorted() { leave(index, now: done) }
         polls += 1
-        commit(now: decided)
+        table.endTurn()
+        commit(now: done)
     }
+
+    /// Whether something may be decided on the interfaces as they were listed.
+    var knowsInterfaces: Bool { unlisted == 0 || unlisted > Self.mostUnlisted }
 
     /// Takes what changed since the last turn.
     package mutating func takeChanges(now: Instant) {
@@ -168,10 +173,12 @@ package struct Turn<
 
     private mutating func poll(clock: () -> Instant) {
         table.beginPoll()
+        var readAt: Instant?
         do throws(NetlinkError) {
             // So old what is asked for by itself may be, in a poll that has one moment.
             let patience = engine.policy.pollInterval / 10
-            try Self.read(machine: &machine, into: &table, patience: patience, clock: clock)
+            try Self.read(
+                machine: &machine, into: &table, at: &readAt, patience: patience, clock: clock)
             interruptions = 0
         } catch {
             counts.failedPolls += 1
@@ -183,10 +190,10 @@ package struct Turn<
             }
         }
         table.endPoll()
+        _ = decideMissed { readAt ?? clock() }
         // What leaves is watched only until nothing of ours is on it.
         if !leaving.isEmpty { table.leaveOut(leaving) }
-        catchUp(now: clock())
-        table.withSamples { engine.sample($0) }
+        if knowsInterfaces { table.takeSamples { engine.sample($0) } }
         noteSource()
     }
 
@@ -200,13 +207,13 @@ package struct Turn<
         }
     }
 
-    /// The counters of one poll. Names its parts one by one: what is done for each interface looks up
-    /// nothing of the turn, whose layout is known at run time only where it is not specialised.
+    /// The counters of one poll, and when they were read. Names its parts one by one: what is done for
+    /// each interface looks up nothing of the turn, whose layout is known at run time only where it is
+    /// not specialised.
     private static func read(
-        machine: inout Machine, into table: inout PortTable, patience: Duration,
-        clock: () -> Instant
+        machine: inout Machine, into table: inout PortTable, at readAt: inout Instant?,
+        patience: Duration, clock: () -> Instant
     ) throws(NetlinkError) {
-        var readAt: Instant?
         try machine.poll { index in
             table.slot(of: index) != nil
         } _: { samples, isLate in

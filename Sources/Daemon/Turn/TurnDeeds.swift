@@ -13,8 +13,21 @@ extension Action {
 }
 
 extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
+    /// Carries out what the engine decided on at `now`, and measures it. What was asked for has happened
+    /// when it is acknowledged, by `clock`: however long that waited, nothing stood before.
+    mutating func carryOut(now: Instant, clock: () -> Instant) {
+        let isChange = actions.contains(where: \.changesTheKernel)
+        carryOutAll(now: now, clock: clock)
+        if isChange {
+            changeTime.add(nanoseconds: max(now, clock()).nanoseconds - now.nanoseconds)
+        }
+    }
+
+    /// Carries out what an operator's word, or a change of interfaces, asks for.
+    mutating func carryOut(now: Instant) { carryOutAll(now: now) { now } }
+
     /// Carries out what the engine asked for, until it asks for nothing more.
-    mutating func carryOut(now: Instant) {
+    private mutating func carryOutAll(now: Instant, clock: () -> Instant) {
         // Each answer can ask for one thing more (a release of a port whose link is down: two).
         for _ in 0..<4 {
             guard !actions.isEmpty else { return }
@@ -28,7 +41,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
                 output.events.append(event)
             }
             announce(asked, now: now)
-            for action in asked { carryOut(action, now: now) }
+            for action in asked { carryOut(action, now: now, clock: clock) }
         }
     }
 
@@ -56,7 +69,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         for (port, origin) in untouched { control.hold(origin, for: port) }
     }
 
-    private mutating func carryOut(_ action: Action, now: Instant) {
+    private mutating func carryOut(_ action: Action, now: Instant, clock: () -> Instant) {
         switch action {
         case .tell: return
         case .limit(let id, let limits):
@@ -67,6 +80,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             }
             note(outcome, of: id)
             if outcome == .done { noteHeld(id, limits) }
+            let now = max(now, clock())
             engine.confirm(id, outcome, now: now, into: &actions)
             if case .refused = outcome { forgetWhereNothingStands(id, now: now) }
         case .shutDown(let id, let isDown):
@@ -78,7 +92,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             note(outcome, of: id)
             if outcome == .done { noteLink(of: id, isUp: !isDown) }
             if isDown, outcome == .done { orderStop(of: port) }
-            engine.confirm(id, outcome, now: now, into: &actions)
+            engine.confirm(id, outcome, now: max(now, clock()), into: &actions)
         }
     }
 
