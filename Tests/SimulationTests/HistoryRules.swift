@@ -22,8 +22,9 @@ struct Side {
     var over: UInt64 = 0
     /// Polls in a row that were far over the mark.
     var fast = 0
-    /// The latest sample that was not below the low mark.
+    /// The latest sample that was not below the low mark, and the one before.
     var notLowAt: UInt64 = 0
+    var formerNotLowAt: UInt64 = 0
 }
 
 /// How a poll's counters came.
@@ -95,6 +96,7 @@ struct Sight {
         side.over = side.over << 1 | (isOver ? 1 : 0)
         side.fast = isFast ? side.fast + 1 : 0
         if reaches(packets, pps / 2, time) || reaches(bytes, bytesPerSecond / 2, time) {
+            side.formerNotLowAt = side.notLowAt
             side.notLowAt = at
         }
     }
@@ -118,6 +120,9 @@ struct Ledger {
     var rung = Rung.normal
     var toRung = Rung.normal
     var isRestoring = false
+    /// Somebody took out what stood, and it was put back: what it drops is counted anew then, which voids
+    /// a poll.
+    var repairedAt: UInt64 = 0
     /// An operator's release goes on, or the port has lost its class.
     var isReleasing = false
     /// Asked for and not answered plainly: the limits, and the link.
@@ -246,7 +251,7 @@ extension World {
         guard !isReleasing(tap) else { return }
         if new.rawValue + 1 != old.rawValue { fail("from \(old) down to \(new)", tap) }
         if isSaid(.hold, tap) { fail("down to \(new), and is held", tap) }
-        check(tap) { calmProblem($0.from, at: $0.at, since: tap.ledger.since[old] ?? 0) }
+        check(tap) { calmProblem(tap, $0.from, at: $0.at, since: tap.ledger.since[old] ?? 0) }
     }
 
     /// Holds a step against what it may rest on: one of the polls has to bear it.
@@ -255,12 +260,16 @@ extension World {
         if let last = problems.last ?? nil, !problems.contains(nil) { fail(last, tap) }
     }
 
-    private func calmProblem(_ side: Side, at now: UInt64, since: UInt64) -> String? {
+    private func calmProblem(
+        _ tap: SimulatedTap, _ side: Side, at now: UInt64, since: UInt64
+    ) -> String? {
         let calm = policy.calm.wholeNanoseconds
         guard now >= since + calm else { return "down before its time" }
         // A death may lose the last clocks that were not written yet.
         guard now > watchedFrom + calm else { return nil }
-        return now - side.notLowAt < calm ? "down without calm" : nil
+        let mayBeVoid = now < tap.ledger.repairedAt + calm + 2_000_000_000
+        let last = mayBeVoid ? side.formerNotLowAt : side.notLowAt
+        return now - last < calm ? "down without calm" : nil
     }
 
     private func checkClimb(_ tap: SimulatedTap, _ old: Rung, _ new: Rung) {
@@ -306,7 +315,7 @@ extension World {
         if new == .normal {
             guard !isReleasing(tap) else { return }
             if isSaid(.hold, tap) { fail("a held victim is let go", tap) }
-            return check(tap) { calmProblem($0.to, at: $0.at, since: 0) }
+            return check(tap) { calmProblem(tap, $0.to, at: $0.at, since: 0) }
         }
         if policy.victim != .shape { fail("a victim is shaped", tap) }
         if isObserved(tap) { fail("a victim is shaped, and is only observed", tap) }

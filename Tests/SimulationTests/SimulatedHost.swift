@@ -311,6 +311,7 @@ struct SimulatedControl: TrafficControl {
                 continue
             }
             tap.ledger.isRestoring = true
+            tap.ledger.repairedAt = world.now
             world.trace("\(tap.name): repaired, \(puttingBack)")
             if puttingBack {
                 if lacksGuards { tap.setGuards(guarded[port.index]) }
