@@ -15,15 +15,14 @@ public enum JSONText {
         case snakeCase
     }
 
-    /// A value as one line, without its end.
+    /// A value as one line, with its end.
     ///
-    /// - Parameter capacity: the bytes that it may take, where that is known.
     /// - Throws: `EncodingError` where it holds a number that is infinite or none; what the value's own
     ///   `encode(to:)` throws.
-    public static func bytes(
-        of value: some Encodable, names: Names = .given, capacity: Int = 0
+    public static func line(
+        of value: some Encodable, names: Names = .given
     ) throws -> [UInt8] {
-        let text = Text(Output(names, capacity: capacity))
+        let text = Text(Output(names))
         try text.value(value)
         guard !text.output.isBroken else {
             throw EncodingError.invalidValue(
@@ -31,6 +30,7 @@ public enum JSONText {
                 EncodingError.Context(
                     codingPath: [], debugDescription: "goes on with a container that has ended"))
         }
+        text.output.endLine()
         return text.output.bytes
     }
 }
@@ -67,10 +67,7 @@ private struct Output {
     private var levels: [Level] = []
     private let names: JSONText.Names
 
-    init(_ names: JSONText.Names, capacity: Int) {
-        self.names = names
-        bytes.reserveCapacity(capacity)
-    }
+    init(_ names: JSONText.Names) { self.names = names }
 
     /// How many containers are open.
     var depth: Int { levels.count }
@@ -117,6 +114,8 @@ private struct Output {
     mutating func literal(_ text: StaticString) {
         bytes.append(contentsOf: text.description.utf8)
     }
+
+    mutating func endLine() { bytes.append(UInt8(ascii: "\n")) }
 
     mutating func flag(_ value: Bool) { literal(value ? "true" : "false") }
 
@@ -228,49 +227,27 @@ private struct Members<Key: CodingKey>: KeyedEncodingContainerProtocol {
 
     var codingPath: [any CodingKey] { [] }
 
-    private func name(_ key: Key) { text.output.name(key.stringValue, at: depth) }
-
-    func encodeNil(forKey key: Key) {
-        name(key)
-        text.output.literal("null")
-    }
-    func encode(_ value: Bool, forKey key: Key) {
-        name(key)
-        text.output.flag(value)
-    }
-    func encode(_ value: String, forKey key: Key) {
-        name(key)
-        text.output.string(value)
-    }
+    func encodeNil(forKey key: Key) { place(key.stringValue).encodeNil() }
+    func encode(_ value: Bool, forKey key: Key) { place(key.stringValue).encode(value) }
+    func encode(_ value: String, forKey key: Key) { place(key.stringValue).encode(value) }
     func encode(_ value: Double, forKey key: Key) throws {
-        name(key)
-        try text.output.fraction(value)
+        try place(key.stringValue).encode(value)
     }
     func encode(_ value: Float, forKey key: Key) throws {
-        name(key)
-        try text.output.fraction(value)
+        try place(key.stringValue).encode(value)
     }
-    private func put(_ value: Int64, _ key: Key) {
-        name(key)
-        text.output.integer(value)
-    }
-    private func put(_ value: UInt64, _ key: Key) {
-        name(key)
-        text.output.integer(value)
-    }
-    func encode(_ value: Int, forKey key: Key) { put(Int64(value), key) }
-    func encode(_ value: Int8, forKey key: Key) { put(Int64(value), key) }
-    func encode(_ value: Int16, forKey key: Key) { put(Int64(value), key) }
-    func encode(_ value: Int32, forKey key: Key) { put(Int64(value), key) }
-    func encode(_ value: Int64, forKey key: Key) { put(value, key) }
-    func encode(_ value: UInt, forKey key: Key) { put(UInt64(value), key) }
-    func encode(_ value: UInt8, forKey key: Key) { put(UInt64(value), key) }
-    func encode(_ value: UInt16, forKey key: Key) { put(UInt64(value), key) }
-    func encode(_ value: UInt32, forKey key: Key) { put(UInt64(value), key) }
-    func encode(_ value: UInt64, forKey key: Key) { put(value, key) }
+    func encode(_ value: Int, forKey key: Key) { place(key.stringValue).encode(value) }
+    func encode(_ value: Int8, forKey key: Key) { place(key.stringValue).encode(value) }
+    func encode(_ value: Int16, forKey key: Key) { place(key.stringValue).encode(value) }
+    func encode(_ value: Int32, forKey key: Key) { place(key.stringValue).encode(value) }
+    func encode(_ value: Int64, forKey key: Key) { place(key.stringValue).encode(value) }
+    func encode(_ value: UInt, forKey key: Key) { place(key.stringValue).encode(value) }
+    func encode(_ value: UInt8, forKey key: Key) { place(key.stringValue).encode(value) }
+    func encode(_ value: UInt16, forKey key: Key) { place(key.stringValue).encode(value) }
+    func encode(_ value: UInt32, forKey key: Key) { place(key.stringValue).encode(value) }
+    func encode(_ value: UInt64, forKey key: Key) { place(key.stringValue).encode(value) }
     func encode(_ value: some Encodable, forKey key: Key) throws {
-        name(key)
-        try text.value(value)
+        try place(key.stringValue).encode(value)
     }
 
     private func place(_ key: String) -> Place {
@@ -301,56 +278,26 @@ private struct Elements: UnkeyedEncodingContainer {
 
     var codingPath: [any CodingKey] { [] }
 
-    private mutating func next() {
-        text.output.next(at: depth)
-        count += 1
-    }
-
-    mutating func encodeNil() {
-        next()
-        text.output.literal("null")
-    }
-    mutating func encode(_ value: Bool) {
-        next()
-        text.output.flag(value)
-    }
-    mutating func encode(_ value: String) {
-        next()
-        text.output.string(value)
-    }
-    mutating func encode(_ value: Double) throws {
-        next()
-        try text.output.fraction(value)
-    }
-    mutating func encode(_ value: Float) throws {
-        next()
-        try text.output.fraction(value)
-    }
-    private mutating func put(_ value: Int64) {
-        next()
-        text.output.integer(value)
-    }
-    private mutating func put(_ value: UInt64) {
-        next()
-        text.output.integer(value)
-    }
-    mutating func encode(_ value: Int) { put(Int64(value)) }
-    mutating func encode(_ value: Int8) { put(Int64(value)) }
-    mutating func encode(_ value: Int16) { put(Int64(value)) }
-    mutating func encode(_ value: Int32) { put(Int64(value)) }
-    mutating func encode(_ value: Int64) { put(value) }
-    mutating func encode(_ value: UInt) { put(UInt64(value)) }
-    mutating func encode(_ value: UInt8) { put(UInt64(value)) }
-    mutating func encode(_ value: UInt16) { put(UInt64(value)) }
-    mutating func encode(_ value: UInt32) { put(UInt64(value)) }
-    mutating func encode(_ value: UInt64) { put(value) }
-    mutating func encode(_ value: some Encodable) throws {
-        next()
-        try text.value(value)
-    }
+    mutating func encodeNil() { place().encodeNil() }
+    mutating func encode(_ value: Bool) { place().encode(value) }
+    mutating func encode(_ value: String) { place().encode(value) }
+    mutating func encode(_ value: Double) throws { try place().encode(value) }
+    mutating func encode(_ value: Float) throws { try place().encode(value) }
+    mutating func encode(_ value: Int) { place().encode(value) }
+    mutating func encode(_ value: Int8) { place().encode(value) }
+    mutating func encode(_ value: Int16) { place().encode(value) }
+    mutating func encode(_ value: Int32) { place().encode(value) }
+    mutating func encode(_ value: Int64) { place().encode(value) }
+    mutating func encode(_ value: UInt) { place().encode(value) }
+    mutating func encode(_ value: UInt8) { place().encode(value) }
+    mutating func encode(_ value: UInt16) { place().encode(value) }
+    mutating func encode(_ value: UInt32) { place().encode(value) }
+    mutating func encode(_ value: UInt64) { place().encode(value) }
+    mutating func encode(_ value: some Encodable) throws { try place().encode(value) }
 
     private mutating func place() -> Place {
-        next()
+        text.output.next(at: depth)
+        count += 1
         return Place(text: text, depth: depth)
     }
 

@@ -81,9 +81,9 @@ import Testing
             if names == .snakeCase { sample.byName = ["already_so": 1] }
             let decoder = JSONDecoder()
             if names == .snakeCase { decoder.keyDecodingStrategy = .convertFromSnakeCase }
-            let text = try JSONText.bytes(of: sample, names: names)
+            let text = try JSONText.line(of: sample, names: names)
             #expect(try decoder.decode(Sample.self, from: Data(text)) == sample, "seed \(seed)")
-            #expect(!text.contains(UInt8(ascii: "\n")))
+            #expect(text.firstIndex(of: UInt8(ascii: "\n")) == text.count - 1)
         }
     }
 
@@ -95,18 +95,18 @@ import Testing
         let encoder = JSONEncoder()
         encoder.outputFormatting = .withoutEscapingSlashes
         for value in values {
-            let text = String(decoding: try JSONText.bytes(of: value), as: UTF8.self)
-            #expect(text == String(decoding: try encoder.encode(value), as: UTF8.self))
+            let text = String(decoding: try JSONText.line(of: value), as: UTF8.self)
+            #expect(text == String(decoding: try encoder.encode(value), as: UTF8.self) + "\n")
         }
-        #expect(try JSONText.bytes(of: Sample.Nothing()) == Array("{}".utf8))
+        #expect(try JSONText.line(of: Sample.Nothing()) == Array("{}\n".utf8))
     }
 
     /// Guards against: a number that no reader would take.
     @Test(arguments: [Double.nan, .infinity, -.infinity])
     func whatJSONCannotSayIsRefused(_ number: Double) throws {
-        #expect(throws: EncodingError.self) { try JSONText.bytes(of: [number]) }
+        #expect(throws: EncodingError.self) { try JSONText.line(of: [number]) }
         #expect(throws: EncodingError.self) {
-            try JSONText.bytes(of: Load(packetsPerSecond: 1, bitsPerSecond: number))
+            try JSONText.line(of: Load(packetsPerSecond: 1, bitsPerSecond: number))
         }
     }
 }

@@ -256,12 +256,12 @@ struct ControlAnswer: Hashable {
     }
 
     private init(_ status: Int, encoding value: some Encodable) {
-        guard let text = try? JSONText.bytes(of: value) else {
+        guard let line = try? JSONText.line(of: value) else {
             self = .unsayable
             return
         }
         self.status = status
-        body = text + [UInt8(ascii: "\n")]
+        body = line
     }
 
     private init(status: Int, body: String) {

@@ -37,8 +37,7 @@ struct EvidenceStore: Sendable {
     ///
     /// - Throws: errno; of this sample nothing is kept then.
     func keep(_ report: EvidenceReport, packets: [UInt8]) throws(Errno) {
-        guard let said = try? JSONText.bytes(of: report) else { throw .invalidArgument }
-        let text = said + [UInt8(ascii: "\n")]
+        guard let text = try? JSONText.line(of: report) else { throw .invalidArgument }
         try FolderEntry.makeFolder(settings.directory)
         try makeRoom(for: packets.count + text.count, besides: report.incident)
         let files = [

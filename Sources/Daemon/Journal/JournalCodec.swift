@@ -100,10 +100,10 @@ package struct PortDocument: Hashable, Codable, Sendable {
 // MARK: JSON
 
 private func encoded(_ document: some Encodable) throws(JournalError) -> [UInt8] {
-    guard let bytes = try? JSONText.bytes(of: document, names: .snakeCase) else {
+    guard let line = try? JSONText.line(of: document, names: .snakeCase) else {
         throw JournalError("the state holds what JSON cannot say")
     }
-    return bytes + [UInt8(ascii: "\n")]
+    return line
 }
 
 private func decoded<Document: Decodable>(
