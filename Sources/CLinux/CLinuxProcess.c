@@ -3,18 +3,26 @@
 #include "CLinuxProcess.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <link.h>
+#include <linux/userfaultfd.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/utsname.h>
 #include <syslog.h>
 #include <unistd.h>
+
+#ifndef UFFD_FEATURE_WP_ASYNC
+#define UFFD_FEATURE_WP_ASYNC (1 << 15)
+#endif
 
 int sluice_schedule_fifo(int priority) {
     // A service manager may have done it, and left no right to do it again.
@@ -24,22 +32,41 @@ int sluice_schedule_fifo(int priority) {
     return sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &parameters) < 0 ? -errno : 0;
 }
 
-// What is only read can be read again from its file: the kernel forgets that these pages were used.
-static int forget_object(struct dl_phdr_info *object, size_t size, void *unused) {
+// What is only read can be read again from its file: the kernel forgets that these pages were used,
+// and maps each by itself from now on where there is a `tracker`.
+static int forget_object(struct dl_phdr_info *object, size_t size, void *tracker) {
     (void)size;
-    (void)unused;
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     for (int index = 0; index < object->dlpi_phnum; index++) {
         const ElfW(Phdr) *part = &object->dlpi_phdr[index];
         if (part->p_type != PT_LOAD || (part->p_flags & PF_W) != 0) continue;
         uintptr_t begin = ((uintptr_t)object->dlpi_addr + part->p_vaddr) & ~(page - 1);
         uintptr_t end = (uintptr_t)object->dlpi_addr + part->p_vaddr + part->p_filesz;
+        struct uffdio_register mapping = {
+            .range = {.start = begin, .len = (end - begin + page - 1) & ~(page - 1)},
+            .mode = UFFDIO_REGISTER_MODE_WP};
+        if (*(const int *)tracker >= 0) ioctl(*(const int *)tracker, UFFDIO_REGISTER, &mapping);
         madvise((void *)begin, end - begin, MADV_DONTNEED);
     }
     return 0;
 }
 
-void sluice_forget_read_pages(void) { dl_iterate_phdr(forget_object, NULL); }
+// A fault brings the fifteen pages around it, too, but where userfaultfd(2) tracks writes to the mapping
+// (mm/memory.c, uffd_disable_fault_around): here only to note them (6.7 on, for any mapping), and there
+// are none. The descriptor stays open, since the tracking ends with it. Negative: not to be had.
+static int open_write_tracker(void) {
+    int tracker = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+    struct uffdio_api api = {.api = UFFD_API, .features = UFFD_FEATURE_WP_ASYNC};
+    if (tracker < 0 || ioctl(tracker, UFFDIO_API, &api) == 0) return tracker;
+    close(tracker);
+    return -1;
+}
+
+void sluice_forget_read_pages(void) {
+    static int tracker = -1;
+    if (tracker < 0) tracker = open_write_tracker();
+    dl_iterate_phdr(forget_object, &tracker);
+}
 
 int sluice_lock_memory(void) {
     return mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0 ? -errno : 0;

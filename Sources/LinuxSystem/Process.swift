@@ -25,7 +25,8 @@ public enum Scheduling {
     public static func lockMemory() throws(Errno) { _ = try checked(sluice_lock_memory()) }
 
     /// Pages of programs and libraries that were needed until now count as memory again when they are
-    /// needed once more (madvise(2), MADV_DONTNEED): their content is in the file.
+    /// needed once more (madvise(2), MADV_DONTNEED): their content is in the file. From Linux 6.7 on
+    /// each then counts alone; before, with up to fifteen around it, which the kernel maps along.
     public static func forgetReadPages() { sluice_forget_read_pages() }
 }
 

@@ -69,6 +69,12 @@ public struct KernelParts: Hashable, Sendable {
         KernelPart.allCases.filter { needed.contains($0) && !present.contains($0) }
     }
 
+    /// Whether the release is this one or a later one.
+    public func isAtLeast(_ major: Int, _ minor: Int) -> Bool {
+        let numbers = release.split(separator: ".").prefix(2).map { Int($0) ?? 0 }
+        return !numbers.lexicographicallyPrecedes([major, minor])
+    }
+
     /// Tries each part in a private namespace of its own, which goes with what was made there.
     ///
     /// A process that may not make namespaces finds nothing.
