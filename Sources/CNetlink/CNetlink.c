@@ -19,25 +19,37 @@ _Static_assert(SLUICE_NFPROTO_NETDEV == NFPROTO_NETDEV, "a protocol family of th
 _Static_assert(SLUICE_NF_NETDEV_INGRESS == NF_NETDEV_INGRESS, "a hook of the kernel's");
 _Static_assert(SLUICE_NF_INET_INGRESS == NF_INET_INGRESS, "a hook of the kernel's");
 
-ssize_t sluice_netlink_receive(int descriptor, void *buffer, size_t size, uint32_t *sender,
-                               int *flags) {
-    struct sockaddr_nl address;
-    struct iovec vector = {.iov_base = buffer, .iov_len = size};
-    struct msghdr message = {.msg_name = &address,
-                             .msg_namelen = sizeof address,
-                             .msg_iov = &vector,
-                             .msg_iovlen = 1};
-    ssize_t length;
+int sluice_netlink_receive(int descriptor, void *buffer, size_t size,
+                           struct sluice_datagram *datagrams, int most) {
+    enum { MOST = 4 };
+    struct sockaddr_nl addresses[MOST];
+    struct iovec vectors[MOST];
+    struct mmsghdr messages[MOST];
+    if (most > MOST) most = MOST;
+    for (int place = 0; place < most; place++) {
+        vectors[place] =
+            (struct iovec){.iov_base = (char *)buffer + (size_t)place * size, .iov_len = size};
+        messages[place] = (struct mmsghdr){.msg_hdr = {.msg_name = &addresses[place],
+                                                       .msg_namelen = sizeof addresses[place],
+                                                       .msg_iov = &vectors[place],
+                                                       .msg_iovlen = 1}};
+    }
+    int count;
     do {
-        length = recvmsg(descriptor, &message, MSG_DONTWAIT);
-    } while (length < 0 && errno == EINTR);
-    if (length < 0) return -errno;
-    *flags = message.msg_flags & MSG_TRUNC;
-    /* An address of another size or family is no kernel's. */
-    *sender = message.msg_namelen == sizeof address && address.nl_family == AF_NETLINK
-                  ? address.nl_pid
-                  : UINT32_MAX;
-    return length;
+        count = recvmmsg(descriptor, messages, (unsigned)most, MSG_DONTWAIT, NULL);
+    } while (count < 0 && errno == EINTR);
+    if (count < 0) return -errno;
+    for (int place = 0; place < count; place++) {
+        const struct msghdr *message = &messages[place].msg_hdr;
+        /* An address of another size or family is no kernel's. */
+        bool has_sender = message->msg_namelen == sizeof addresses[place] &&
+                          addresses[place].nl_family == AF_NETLINK;
+        datagrams[place] = (struct sluice_datagram){
+            .length = messages[place].msg_len,
+            .sender = has_sender ? addresses[place].nl_pid : UINT32_MAX,
+            .is_cut = (message->msg_flags & MSG_TRUNC) != 0};
+    }
+    return count;
 }
 
 int sluice_netlink_wait(int descriptor, int milliseconds) {

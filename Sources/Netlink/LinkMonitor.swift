@@ -46,20 +46,24 @@ public struct LinkMonitor: ~Copyable {
         for _ in 0..<1_024 {
             switch buffer.receive(socket.descriptor) {
             case .none: return
-            case .foreign: continue
-            case .truncated, .failed(ENOBUFS): body(.overrun)
+            case .failed(ENOBUFS): body(.overrun)
             case .failed(let code):
                 throw NetlinkError(operation: "read events", code: code)
-            case .received(let length):
-                let isWhole = buffer.withDatagram(length) { datagram in
-                    datagram.forEachMessage { header, payload in
-                        if let event = Event(type: Int(header.nlmsg_type), payload: payload) {
-                            body(event)
+            case .datagrams:
+                switch buffer.datagram(at: 0) {
+                case .foreign: continue
+                case .truncated: body(.overrun)
+                case .whole(let length):
+                    let isWhole = buffer.withDatagram(at: 0, length) { datagram in
+                        datagram.forEachMessage { header, payload in
+                            if let event = Event(type: Int(header.nlmsg_type), payload: payload) {
+                                body(event)
+                            }
+                            return true
                         }
-                        return true
                     }
+                    if !isWhole { body(.overrun) }
                 }
-                if !isWhole { body(.overrun) }
             }
         }
     }

@@ -2,51 +2,74 @@
 // interrupted dump and the end of it are checked.
 // Invariants: one kept page-aligned buffer and one receive size for a socket's life, since the
 // kernel sizes a dump's datagrams by the largest size it ever saw and cuts off silently what a
-// smaller read leaves; nothing is allocated while all is well.
+// smaller read leaves; nothing is allocated while all is well, and no clock is read for an answer that
+// is there at once.
 internal import CNetlink
 
 /// The kept buffer of a socket.
 @safe
 struct ReceiveBuffer: ~Copyable {
-    /// Where datagrams are received.
+    /// Where datagrams are received, each in a place of its own.
     private let storage: UnsafeMutableRawBufferPointer
+    /// What each place holds.
+    private let received: UnsafeMutableBufferPointer<sluice_datagram>
+    private let byteCount: Int
 
-    /// A buffer of `byteCount` bytes that starts a page.
-    init(byteCount: Int) {
-        unsafe storage = .allocate(byteCount: byteCount, alignment: 4096)
+    /// A buffer of places of `byteCount` bytes, whole pages, for so many `datagrams` at once (1 to 4).
+    init(byteCount: Int, datagrams: Int = 1) {
+        self.byteCount = byteCount
+        unsafe storage = .allocate(byteCount: byteCount * datagrams, alignment: 4096)
+        unsafe received = .allocate(capacity: datagrams)
+        unsafe received.initialize(repeating: sluice_datagram())
     }
 
-    deinit { unsafe storage.deallocate() }
+    deinit {
+        unsafe storage.deallocate()
+        unsafe received.deallocate()
+    }
+
+    /// What waited at a socket.
+    enum Arrival {
+        /// So many datagrams, at places from 0.
+        case datagrams(Int)
+        /// Nothing.
+        case none
+        /// errno of recvmmsg(2).
+        case failed(Int32)
+    }
 
     /// A datagram from the kernel; those of other senders are dropped.
     enum Datagram {
         /// Its length.
-        case received(Int)
-        /// It was longer than the buffer, and is lost.
+        case whole(Int)
+        /// It was longer than its place, and is lost.
         case truncated
         /// Not from the kernel.
         case foreign
-        /// None there.
-        case none
-        /// errno of recvmsg(2).
-        case failed(Int32)
     }
 
-    /// Takes one datagram, without waiting.
-    func receive(_ descriptor: Int32) -> Datagram {
-        var sender: UInt32 = 0
-        var flags: Int32 = 0
-        let length = unsafe sluice_netlink_receive(
-            descriptor, storage.baseAddress, storage.count, &sender, &flags)
-        if length == -Int(EAGAIN) { return .none }
-        guard length >= 0 else { return .failed(Int32(clamping: -length)) }
-        guard sender == 0 else { return .foreign }
-        return flags == 0 ? .received(length) : .truncated
+    /// Takes what waits, without waiting.
+    func receive(_ descriptor: Int32) -> Arrival {
+        let count = unsafe sluice_netlink_receive(
+            descriptor, storage.baseAddress, byteCount, received.baseAddress,
+            Int32(received.count))
+        if count == -EAGAIN { return .none }
+        return count < 0 ? .failed(-count) : .datagrams(Int(count))
     }
 
-    /// The first `length` bytes.
-    func withDatagram<Result>(_ length: Int, _ body: (RawSpan) -> Result) -> Result {
-        let bytes = unsafe UnsafeRawBufferPointer(rebasing: storage[..<length])
+    /// What was received at a place.
+    func datagram(at place: Int) -> Datagram {
+        let datagram = unsafe received[place]
+        guard datagram.sender == 0 else { return .foreign }
+        return datagram.is_cut ? .truncated : .whole(datagram.length)
+    }
+
+    /// The first `length` bytes of a place.
+    func withDatagram<Result>(
+        at place: Int, _ length: Int, _ body: (RawSpan) -> Result
+    ) -> Result {
+        let start = place * byteCount
+        let bytes = unsafe UnsafeRawBufferPointer(rebasing: storage[start..<start + length])
         return unsafe body(bytes.bytes)
     }
 }
@@ -85,25 +108,37 @@ extension ReceiveBuffer {
     ) -> ReplyEnd {
         var end = ReplyEnd()
         var isOver = false
-        let deadline = sluice_monotonic_milliseconds() + Int64(timeoutMilliseconds)
+        var deadline: Int64?
+        /// Of the time that there is, which begins with the first call.
+        func millisecondsLeft() -> Int64 {
+            let now = sluice_monotonic_milliseconds()
+            let last = deadline ?? now + Int64(timeoutMilliseconds)
+            deadline = last
+            return last - now
+        }
         while !isOver {
             switch receive(descriptor) {
-            case .received(let length):
-                withDatagram(length) { datagram in
-                    let rest = datagram.extracting(droppingFirst: takingHead(datagram))
-                    isOver = take(rest, sequence: sequence, port: port, into: &end, body)
+            case .datagrams(let count):
+                for place in 0..<count where !isOver {
+                    switch datagram(at: place) {
+                    case .whole(let length):
+                        withDatagram(at: place, length) { datagram in
+                            let rest = datagram.extracting(droppingFirst: takingHead(datagram))
+                            isOver = take(rest, sequence: sequence, port: port, into: &end, body)
+                        }
+                    case .foreign: break
+                    case .truncated: end.code = EMSGSIZE
+                    }
                 }
-            case .foreign: break
-            case .truncated: end.code = EMSGSIZE
             case .none:
-                let left = deadline - sluice_monotonic_milliseconds()
+                let left = millisecondsLeft()
                 let ready = left > 0 ? sluice_netlink_wait(descriptor, Int32(clamping: left)) : 0
                 if ready == 0 { return ReplyEnd(code: ETIMEDOUT, isOutOfStep: true) }
                 if ready < 0 { return ReplyEnd(code: -ready, isOutOfStep: true) }
                 continue
             case .failed(let code): return ReplyEnd(code: code, isOutOfStep: true)
             }
-            if !isOver, sluice_monotonic_milliseconds() > deadline {
+            if !isOver, millisecondsLeft() < 0 {
                 return ReplyEnd(code: ETIMEDOUT, isOutOfStep: true)
             }
         }

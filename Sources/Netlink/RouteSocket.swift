@@ -8,7 +8,8 @@ internal import CNetlink
 /// RTNL inside sendmsg(2), nothing can end the call.
 public struct RouteSocket: ~Copyable {
     private var socket: NLSocket
-    private let buffer = ReceiveBuffer(byteCount: 65_536)
+    /// Room for what a change is answered with, the object and the acknowledgement, at once.
+    private let buffer = ReceiveBuffer(byteCount: 65_536, datagrams: 2)
     private var isOutOfStep = false
     /// The scheduler's clock, for bursts.
     let clock: SchedulerClock

@@ -1,5 +1,5 @@
-// Stands in front of sendmsg(2) and sendto(2), by which libnl and libmnl send, as CLab stands in
-// front of malloc: the requests of a thread are counted and can be sent again.
+// Stands in front of sendmsg(2) and sendto(2), by which libnl and libmnl send, and of recvmmsg(2), as
+// CLab stands in front of malloc: the requests of a thread are counted and can be sent again.
 #define _GNU_SOURCE
 #include "CBench.h"
 
@@ -28,7 +28,7 @@ struct log {
     int program;
 };
 
-static _Thread_local uint64_t changes, questions;
+static _Thread_local uint64_t changes, questions, receptions;
 static _Thread_local struct log *logs;
 static _Thread_local int log_count, current = -1;
 
@@ -102,10 +102,17 @@ ssize_t sendto(int descriptor, const void *bytes, size_t count, int flags,
     note(address, length, bytes, count);
     return syscall(SYS_sendto, descriptor, bytes, count, flags, address, length);
 }
+
+int recvmmsg(int descriptor, struct mmsghdr *messages, unsigned count, int flags,
+             struct timespec *timeout) {
+    receptions++;
+    return (int)syscall(SYS_recvmmsg, descriptor, messages, count, flags, timeout);
+}
 #endif
 
 uint64_t cbench_netlink_changes(void) { return changes; }
 uint64_t cbench_netlink_questions(void) { return questions; }
+uint64_t cbench_netlink_receptions(void) { return receptions; }
 
 int cbench_netlink_log(void) {
     if (!logs) logs = calloc(MOST_LOGS, sizeof *logs);

@@ -248,10 +248,10 @@ import TrafficControl
                 if words.count == 2, let count = Int(words[1]) { calls[words[0]] = count }
             }
             let turns = calls["epoll_wait"] ?? 0
-            let datagrams = calls["recvmsg"] ?? 0
+            let datagrams = calls["recvmmsg"] ?? 0
             let others = (calls["total"] ?? .max) - datagrams
             report(
-                "system calls of \(turns) turns at \(Self.ports): \(others) and \(datagrams) recvmsg"
+                "system calls of \(turns) turns at \(Self.ports): \(others) and \(datagrams) recvmmsg"
             )
             #expect(turns > 15)
             // Now and then it tells the service manager, and allocates.
@@ -262,8 +262,8 @@ import TrafficControl
         }
     }
 
-    /// Guards against: a tree that takes more requests than it has objects, and one that is looked at
-    /// again and again.
+    /// Guards against: a tree that takes more requests than it has objects, one that is looked at
+    /// again and again, and an answer that takes more than one system call.
     @Test(.needs(.ifb, .tbf, .clsact)) func aTreeTakesFewRequests() async throws {
         try await Namespace.run {
             let host = try Host()
@@ -282,23 +282,48 @@ import TrafficControl
                     case .ifb: (12, 12)
                     }
                 for delay in [nil, Duration.milliseconds(200)] {
-                    let begin = (cbench_netlink_changes(), cbench_netlink_questions())
+                    let begin = NetlinkCounts.now
                     try control.apply(Self.limits(delay: delay), to: port)
-                    let middle = (cbench_netlink_changes(), cbench_netlink_questions())
+                    let made = NetlinkCounts.now - begin
+                    let middle = NetlinkCounts.now
                     try control.apply(nil, to: port)
-                    let end = (cbench_netlink_changes(), cbench_netlink_questions())
+                    let removed = NetlinkCounts.now - middle
                     report(
-                        "\(policer.rawValue)\(delay == nil ? "" : ", shaped"): made by "
-                            + "\(middle.0 - begin.0) changes and \(middle.1 - begin.1) questions, "
-                            + "removed by \(end.0 - middle.0) and \(end.1 - middle.1)")
-                    #expect(
-                        middle.0 - begin.0 == (delay == nil ? expected.police : expected.shape))
-                    #expect(middle.1 - begin.1 <= 23)
+                        "\(policer.rawValue)\(delay == nil ? "" : ", shaped"): made by \(made), "
+                            + "removed by \(removed)")
+                    #expect(made.changes == (delay == nil ? expected.police : expected.shape))
+                    #expect(made.questions <= 23)
                     let hasIFB = policer == .ifb || delay != nil
-                    #expect(end.0 - middle.0 == (hasIFB ? 2 : 1))
-                    #expect(end.1 - middle.1 <= 19)
+                    #expect(removed.changes == (hasIFB ? 2 : 1))
+                    #expect(removed.questions <= 19)
+                    for counts in [made, removed] {
+                        #expect(counts.receptions <= counts.changes + counts.questions)
+                    }
                 }
             }
+        }
+    }
+
+    /// What this thread has asked the kernel so far.
+    private struct NetlinkCounts: CustomStringConvertible {
+        var changes: UInt64
+        var questions: UInt64
+        var receptions: UInt64
+
+        static var now: Self {
+            Self(
+                changes: cbench_netlink_changes(), questions: cbench_netlink_questions(),
+                receptions: cbench_netlink_receptions())
+        }
+
+        static func - (late: Self, early: Self) -> Self {
+            Self(
+                changes: late.changes - early.changes, questions: late.questions - early.questions,
+                receptions: late.receptions - early.receptions)
+        }
+
+        var description: String {
+            "\(changes) changes and \(questions) questions, \(receptions) receptions"
         }
     }
 

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <net/if.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,11 +33,19 @@
 #include <netlink/route/link/veth.h>
 #include <netlink/socket.h>
 
-/* One datagram from a netlink socket, without waiting. Gives its length, or a negative errno:
- * -EAGAIN where there is none. `sender` is the sender's port id (0: the kernel), `flags` gets
- * MSG_TRUNC where the datagram was longer than the buffer. EINTR is retried. */
-ssize_t sluice_netlink_receive(int descriptor, void *buffer, size_t size, uint32_t *sender,
-                               int *flags);
+/* A datagram that was received: its length, its sender's port id (0: the kernel), and whether it
+ * was longer than its place. */
+struct sluice_datagram {
+    size_t length;
+    uint32_t sender;
+    bool is_cut;
+};
+
+/* Takes the datagrams that wait at a netlink socket, at most `most` (and 4) of them, each into `size`
+ * bytes of `buffer` of its own. Gives how many, or a negative errno: -EAGAIN where there is none.
+ * EINTR is retried. */
+int sluice_netlink_receive(int descriptor, void *buffer, size_t size,
+                           struct sluice_datagram *datagrams, int most);
 
 /* Waits until there is something to receive: 1, 0 after `milliseconds`, or a negative errno.
  * EINTR counts as something. */

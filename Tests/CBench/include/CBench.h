@@ -7,6 +7,8 @@
 // for an answer (RTM_GET*).
 uint64_t cbench_netlink_changes(void);
 uint64_t cbench_netlink_questions(void);
+// How often this thread took datagrams that waited, or found none (recvmmsg(2)).
+uint64_t cbench_netlink_receptions(void);
 
 // From now on this thread's changes are written down, as one more log: its number, or -ENOMEM.
 int cbench_netlink_log(void);
