@@ -7,6 +7,7 @@
 #include <linux/capability.h>
 #include <linux/if_tun.h>
 #include <linux/sockios.h>
+#include <linux/userfaultfd.h>
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <netinet/in.h>
@@ -339,6 +340,20 @@ int clab_link_rename(const char *name, const char *new_name) {
 int clab_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
 
 int clab_memory_file(const char *name) { return memfd_create(name, MFD_CLOEXEC); }
+
+#ifndef UFFD_FEATURE_WP_ASYNC
+#define UFFD_FEATURE_WP_ASYNC (1 << 15)
+#endif
+
+int clab_track_writes(void) {
+    int tracker = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+    struct uffdio_api api = {.api = UFFD_API, .features = UFFD_FEATURE_WP_ASYNC};
+    if (tracker < 0 || ioctl(tracker, UFFDIO_API, &api) == 0) return tracker;
+    int code = errno;
+    close(tracker);
+    errno = code;
+    return -1;
+}
 
 int clab_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC | O_NONBLOCK); }
 

@@ -1,5 +1,6 @@
 // Which parts of traffic control this kernel has, found by making one of each.
 
+internal import CLab
 internal import Glibc
 
 /// A part of the kernel that a limit may need.
@@ -52,6 +53,8 @@ public enum KernelPart: String, Hashable, Sendable, CaseIterable {
     case bpf = "bpf(2)"
     /// The kernel's description of its own types.
     case typeInformation = "BTF"
+    /// Noting writes to any mapping without a stop (userfaultfd(2), UFFD_FEATURE_WP_ASYNC, 6.7 on).
+    case writeTracking = "userfaultfd(2) write tracking"
 }
 
 /// What this kernel has.
@@ -67,12 +70,6 @@ public struct KernelParts: Hashable, Sendable {
     /// The parts of `needed` that this kernel lacks, in their order of declaration.
     public func lacking(_ needed: [KernelPart]) -> [KernelPart] {
         KernelPart.allCases.filter { needed.contains($0) && !present.contains($0) }
-    }
-
-    /// Whether the release is this one or a later one.
-    public func isAtLeast(_ major: Int, _ minor: Int) -> Bool {
-        let numbers = release.split(separator: ".").prefix(2).map { Int($0) ?? 0 }
-        return !numbers.lexicographicallyPrecedes([major, minor])
     }
 
     /// Tries each part in a private namespace of its own, which goes with what was made there.
@@ -132,6 +129,8 @@ public struct KernelParts: Hashable, Sendable {
             guard unsafe access("/sys/kernel/btf/vmlinux", R_OK) == 0 else {
                 throw LabError("BTF", detail: "not in this kernel")
             }
+        case .writeTracking:
+            _ = try Descriptor(clab_track_writes(), "track writes")
         }
     }
 

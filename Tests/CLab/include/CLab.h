@@ -75,6 +75,8 @@ int clab_allow_descriptors(uint64_t count);
 int clab_pidfd_open(pid_t pid);
 // memfd_create(2): a file for a child's output that no pipe's size can hold up.
 int clab_memory_file(const char *name);
+// userfaultfd(2) that notes writes to any mapping (UFFD_FEATURE_WP_ASYNC).
+int clab_track_writes(void);
 int clab_pipe(int ends[2]);
 int clab_open_null(void);
 int clab_open_read(const char *path);
