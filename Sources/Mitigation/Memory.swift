@@ -106,6 +106,28 @@ public struct IncidentMemory: Hashable, Codable, Sendable {
     }
 }
 
+extension IncidentMemory {
+    /// What is left of it where nothing is to stand above `ceiling`; nil where nothing is.
+    func bounded(by ceiling: Rung) -> IncidentMemory? {
+        guard rung > ceiling || asked?.contains(where: { $0 > ceiling }) == true else {
+            return self
+        }
+        var memory = self
+        memory.asked = nil
+        memory.linkIsUncertain = linkIsUncertain || rung == .shutDown
+        memory.from.rung = min(from.rung, ceiling)
+        // What is sent to a VM is shaped or let be.
+        if to.rung > ceiling {
+            memory.to.rung = .normal
+            memory.limits?.to = nil
+        }
+        guard memory.rung > .normal else { return nil }
+        if let limits, limits.rung > ceiling { memory.limits?.rung = ceiling }
+        if ceiling == .police { memory.limits?.from?.delay = nil }
+        return memory
+    }
+}
+
 extension Cap {
     fileprivate var letsPass: Bool { packets.perSecond > 0 && bits.bitsPerSecond > 0 }
 }
@@ -121,6 +143,13 @@ public struct PortMemory: Hashable, Codable, Sendable {
 
     /// Nothing remembered.
     public init() {}
+
+    /// The same with no rung above `ceiling` (`Engine.ceiling`).
+    public func bounded(by ceiling: Rung) -> PortMemory {
+        var memory = self
+        memory.incident = incident?.bounded(by: ceiling)
+        return memory
+    }
 
     /// What outlives the port's interface: the strikes, and those of an incident that ends with it
     /// at `now`. nil where there is nothing.
@@ -199,6 +228,9 @@ extension EngineMemory {
 // MARK: The engine's side
 
 extension Engine {
+    /// The highest rung that the policy has for `port`.
+    public func ceiling(of port: Port) -> Rung { rules.ceiling(of: port) }
+
     /// What is remembered apart from the ports.
     public var memory: EngineMemory {
         var memory = EngineMemory()

@@ -35,6 +35,8 @@ public struct RecordedEngine: Sendable {
     public func view(_ slot: Engine.Slot) -> PortView { engine.view(slot) }
     /// A port's counters, as they were sampled last.
     public func counters(_ slot: Engine.Slot) -> Counters { engine.counters(slot) }
+    /// `Engine.ceiling`.
+    public func ceiling(of port: Port) -> Rung { engine.ceiling(of: port) }
     /// What is remembered of a port.
     public func memory(_ slot: Engine.Slot, now: Instant) -> PortMemory? {
         engine.memory(slot, now: now)

@@ -114,6 +114,45 @@ import Testing
                 && next.asked.count == 2 && next.moves.isEmpty)
     }
 
+    @Test(
+        "Guards against another host's rung where this host's rules end below it",
+        arguments: [Rung.normal, .police, .shape, .tighten, .shutDown])
+    func bounded(_ ceiling: Rung) throws {
+        let (old, id) = Self.flooding(0)
+        old.run(until: { $0.rung(id) == .shutDown }, limit: 600)
+        let slot = try #require(old.engine.slot(of: id))
+        let memory = try #require(old.engine.memory(slot, now: old.now)).bounded(by: ceiling)
+        #expect(memory.incident?.rung ?? .normal == ceiling)
+        #expect(memory.incident?.isSound ?? true)
+        guard ceiling > .normal else { return }
+        let stage = Stage(Stage.policy, at: old.now)
+        let again = stage.add(1)
+        let place = try #require(stage.engine.slot(of: again))
+        stage.engine.restore(place, memory, now: stage.now)
+        stage.loads[again] = .flood(20_000)
+        stage.run(0.3)
+        #expect(stage.rung(again) == ceiling)
+        let isDown = stage.asked.contains { asked in asked.action == .shutDown(again, true) }
+        #expect(isDown == (ceiling == .shutDown))
+    }
+
+    @Test("Guards against a ceiling that is not the policy's")
+    func ceilings() {
+        var policy = Stage.policy
+        policy.highestRung = .shape
+        for (policy, highest) in [(Stage.policy, Rung.shutDown), (policy, .shape)] {
+            let engine = Stage(policy).engine
+            func ceiling(_ portClass: PortClass) -> Rung {
+                engine.ceiling(
+                    of: Port(
+                        id: PortID(index: 1, generation: 1), name: PortName("vm-1-1"),
+                        portClass: portClass, netid: 1))
+            }
+            #expect(ceiling(.vm) == highest && ceiling(.backend) == .normal)
+            #expect(ceiling(.router) == min(highest, .tighten))
+        }
+    }
+
     @Test("Guards against a memory that makes no sense and cuts a machine off, or traps")
     func unsound() {
         let cap = Cap(packets: PacketRate(perSecond: 0), bits: BitRate(bitsPerSecond: 0))

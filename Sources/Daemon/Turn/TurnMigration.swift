@@ -46,14 +46,14 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         let memory = bounded(
             document.memory.moved(from: document.exportedAt, to: now), of: match.portClass, now: now
         )
-        let rung = memory.incident?.rung ?? .normal
-        var reply = ImportReply(port: "\(document.name)", rung: "\(rung)", waits: false)
+        var rung = memory.incident?.rung ?? .normal
+        var waits = false
         if let port = table.watched.values.first(where: { $0.port.name == document.name }) {
             if let problem = refusal(of: document, for: port) { return .problem(409, problem) }
-            take(memory, for: port, now: now)
+            rung = take(memory, for: port, now: now)
             if let slot = table.slot(of: port.port.id.index) { obey(slot, now: now) }
         } else if memory != PortMemory() {
-            reply.waits = true
+            waits = true
             let until = now.advanced(by: engine.policy.forgiveness)
             departed.keep(
                 DepartedRecord(
@@ -63,13 +63,16 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             hasChanged = true
         }
         commit(now: now)
-        return .imported(reply)
+        return .imported(
+            ImportReply(port: "\(document.name)", rung: "\(rung)", waits: waits))
     }
 
-    /// A port goes on with a memory of former times, or of another host.
-    mutating func take(_ memory: PortMemory, for port: WatchedPort, now: Instant) {
-        guard let slot = table.slot(of: port.port.id.index) else { return }
-        var memory = memory
+    /// A port goes on with a memory of former times, or of another host, as far as this host's rules let
+    /// it climb. Gives the rung that it goes on with.
+    @discardableResult
+    mutating func take(_ memory: PortMemory, for port: WatchedPort, now: Instant) -> Rung {
+        guard let slot = table.slot(of: port.port.id.index) else { return .normal }
+        var memory = memory.bounded(by: engine.ceiling(of: port.port))
         // An incident of its own goes before another one's.
         if engine.view(slot).incident != nil { memory.incident = nil }
         // The number of an incident is this host's own.
@@ -83,6 +86,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             output.notes.append(.imported(port.port.name, incident.rung, isWaiting: false))
         }
         hasChanged = true
+        return memory.incident?.rung ?? .normal
     }
 
     private func refusal(of document: PortDocument, for port: WatchedPort) -> Problem? {
