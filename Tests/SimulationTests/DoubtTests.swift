@@ -94,6 +94,30 @@ import Testing
         #expect(world.leftovers == [])
     }
 
+    /// Guards against: so many limited ports that what each lets through is measured too seldom to be a
+    /// rate, and none of them climbs.
+    @Test func aCrowdIsMeasured() {
+        var policy = Policy()
+        policy.grace = .zero
+        policy.setMarks()
+        policy.stillFlooding = .saturated
+        policy.breakerShare = 1
+        let history = History(seed: 1, policy: policy)
+        for number in 1...300 {
+            history.world.plug("vm-\(number)-\(String(number, radix: 16))", .flood)
+        }
+        history.start()
+        func count(from rung: Rung) -> Int {
+            history.turn.engine.slots.count { history.turn.engine.view($0).rung >= rung }
+        }
+        Self.run(history) { count(from: .police) == 300 }
+        #expect(count(from: .police) == 300)
+        // The dwell of a minute, and some.
+        for _ in 0..<3 { Self.run(history) { count(from: .shape) == 300 } }
+        #expect(history.world.failure == nil)
+        #expect(count(from: .shape) == 300)
+    }
+
     /// Guards against: the index of a limited port given to another machine's, unseen, limits that
     /// are put back there before it is seen, a death before they are taken out, and a successor that
     /// adopts them as the other machine's own.

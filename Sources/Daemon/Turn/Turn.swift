@@ -91,8 +91,8 @@ package struct Turn<
 
     /// Mitigated ports are looked at and measured this often.
     static var measureInterval: Duration { .seconds(1) }
-    /// Each port costs a few requests, any of which may wait for the kernel's lock: at most this many
-    /// ports are looked at in one step.
+    /// Each port costs a few requests, any of which may wait for the kernel's lock: this many ports are
+    /// looked at in one step, and no more but where a round of all would take longer than its time.
     static var lookedAtInAStep: Int { 8 }
     /// So many turns in a row wait for a list of the interfaces.
     static var mostUnlisted: Int { 10 }

@@ -116,7 +116,10 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             unmeasured = held.keys
                 .filter { held[$0]?.isLimited == true && engine.view($0).limits != nil }.sorted()
         }
-        let slots = Array(unmeasured.suffix(Self.lookedAtInAStep))
+        // A round ends before the next one is due, whatever is limited: a rate of longer ago is none.
+        let polls = max(1, Int(Self.measureInterval / engine.policy.pollInterval))
+        let step = max(Self.lookedAtInAStep, held.count / polls + 1)
+        let slots = Array(unmeasured.suffix(step))
         unmeasured.removeLast(slots.count)
         repair(slots.filter { held[$0]?.isChanging(at: now) == false }, now: now)
         var links = table.ifbCounters
