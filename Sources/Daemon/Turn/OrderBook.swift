@@ -68,16 +68,31 @@ package struct OrderBook: Hashable, Codable, Sendable {
     package private(set) var ports: [PortWord] = []
     /// Of classes.
     package private(set) var classes: [ClassWord] = []
+    /// Where each port's word stands: every port is looked for in every status.
+    private var places: [PortName: Int] = [:]
+
+    private enum CodingKeys: CodingKey { case ports, classes }
 
     /// Nothing said.
     package init() {}
+
+    package init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        ports = try container.decode([PortWord].self, forKey: .ports)
+        classes = try container.decode([ClassWord].self, forKey: .classes)
+        index()
+    }
+
+    private mutating func index() {
+        places = Dictionary(ports.indices.map { (ports[$0].name, $0) }) { first, _ in first }
+    }
 
     /// Nothing said.
     package var isEmpty: Bool { ports.isEmpty && classes.isEmpty }
 
     /// What was said of a port of this name.
     package func word(on name: PortName) -> PortWord? {
-        ports.isEmpty ? nil : ports.first { $0.name == name }
+        places[name].map { ports[$0] }
     }
 
     /// What was said of a class.
@@ -92,12 +107,14 @@ package struct OrderBook: Hashable, Codable, Sendable {
         guard ports.count < Self.capacity || self.word(on: word.name) != nil else { return false }
         ports.removeAll { $0.name == word.name }
         ports.append(word)
+        index()
         return true
     }
 
     /// Takes back what was said of a port: what that was.
     package mutating func takeBack(_ name: PortName) -> PortWord? {
-        guard let place = ports.firstIndex(where: { $0.name == name }) else { return nil }
+        guard let place = places[name] else { return nil }
+        defer { index() }
         return ports.remove(at: place)
     }
 
@@ -113,6 +130,7 @@ package struct OrderBook: Hashable, Codable, Sendable {
         guard ports.contains(where: { $0.hasEnded(now) }) else { return [] }
         let ended = ports.filter { $0.hasEnded(now) }
         ports.removeAll { $0.hasEnded(now) }
+        index()
         return ended
     }
 
