@@ -76,6 +76,8 @@ package struct KernelHost: Host, ~Copyable {
 
     package mutating func takeChanges(_ body: (HostChange) -> Void) throws(NetlinkError) {
         var isOverrun = needsAll
+        // Where it fails, what it told so far is lost to the caller: all are listed then.
+        needsAll = true
         try monitor.drain { event in
             switch event {
             case .link(let link): if !isOverrun { body(.link(link)) }
@@ -84,9 +86,11 @@ package struct KernelHost: Host, ~Copyable {
             case .overrun: isOverrun = true
             }
         }
-        guard isOverrun else { return }
+        guard isOverrun else {
+            needsAll = false
+            return
+        }
         // Stays set where the dump fails, so that the next turn asks again.
-        needsAll = true
         body(.all(try socket.links()))
         needsAll = false
     }
