@@ -23,10 +23,6 @@ int sluice_epoll_add(int epoll, int descriptor, uint64_t tag) {
     return epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &event) < 0 ? -errno : 0;
 }
 
-int sluice_epoll_remove(int epoll, int descriptor) {
-    return epoll_ctl(epoll, EPOLL_CTL_DEL, descriptor, NULL) < 0 ? -errno : 0;
-}
-
 int sluice_epoll_wait(int epoll, uint64_t *tags, int capacity, int timeout_ms) {
     struct epoll_event events[16];
     int most = capacity < 16 ? capacity : 16;

@@ -76,10 +76,4 @@ private struct OffsetProgram: BPFAssembly {
         emit(0xb7, 0, immediate: 0)
         emit(0x95)
     }
-
-    /// A map itself (BPF_PSEUDO_MAP_FD).
-    private mutating func emitMap(_ destination: UInt8, _ map: Int32) {
-        emit(0x18, destination, 1, immediate: map)
-        emit(0)
-    }
 }

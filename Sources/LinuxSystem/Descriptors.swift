@@ -3,6 +3,7 @@ internal import CLinux
 public import SystemPackage
 
 /// Turns a C shim's answer (0 or a value, or a negative errno) into a value or an error.
+@discardableResult
 func checked(_ result: Int32) throws(Errno) -> Int32 {
     guard result >= 0 else { throw Errno(rawValue: -result) }
     return result

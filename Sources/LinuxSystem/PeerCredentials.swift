@@ -34,7 +34,7 @@ public struct PeerCredentials: Hashable, Sendable {
         var pid: Int32 = 0
         var user: UInt32 = 0
         var group: UInt32 = 0
-        try checkPeer(unsafe sluice_peer_credentials(socket.rawValue, &pid, &user, &group))
+        try checked(unsafe sluice_peer_credentials(socket.rawValue, &pid, &user, &group))
         self.init(pid: pid, user: user, group: group, groups: [])
         var capacity = 32
         while true {
@@ -44,7 +44,7 @@ public struct PeerCredentials: Hashable, Sendable {
                 capacity *= 8
                 continue
             }
-            try checkPeer(count)
+            try checked(count)
             groups = Array(buffer.prefix(Int(count)))
             return
         }
@@ -60,14 +60,7 @@ public struct PeerCredentials: Hashable, Sendable {
     /// - Throws: ENOENT where there is no such group, or what the name service says.
     public static func group(named name: String) throws(Errno) -> UInt32 {
         var group: UInt32 = 0
-        try checkPeer(unsafe sluice_group_id(name, &group))
+        try checked(unsafe sluice_group_id(name, &group))
         return group
     }
-}
-
-/// Turns the C side's negative errno into a thrown one.
-@discardableResult
-func checkPeer(_ code: Int32) throws(Errno) -> Int32 {
-    guard code >= 0 else { throw Errno(rawValue: -code) }
-    return code
 }

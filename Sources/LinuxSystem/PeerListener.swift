@@ -50,7 +50,7 @@ public struct PeerListener: ~Copyable, Sendable {
         _ = unsafe unlink(temporary)
         let descriptor: Int32
         do throws(Errno) {
-            descriptor = try checkPeer(unsafe sluice_peer_bind(temporary, mode_t(mode)))
+            descriptor = try checked(unsafe sluice_peer_bind(temporary, mode_t(mode)))
         } catch {
             throw .refused(step: "bind", error)
         }

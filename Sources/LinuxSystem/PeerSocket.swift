@@ -20,7 +20,7 @@ public struct PeerSocket: ~Copyable {
             clamping: timeout.components.seconds * 1000
                 + timeout.components.attoseconds / 1_000_000_000_000_000)
         return PeerSocket(
-            descriptor: try checkPeer(unsafe sluice_peer_connect(path, max(1, milliseconds))))
+            descriptor: try checked(unsafe sluice_peer_connect(path, max(1, milliseconds))))
     }
 
     private init(descriptor: Int32) { self.descriptor = descriptor }

@@ -31,11 +31,6 @@ public struct SystemLog: Sendable {
         unsafe sluice_syslog_open(identity, number)
     }
 
-    /// Whether `name` is a facility of <syslog.h>.
-    public static func hasFacility(_ name: String) -> Bool {
-        unsafe sluice_syslog_facility(name) >= 0
-    }
-
     /// Writes one line. A missing log daemon loses the line and delays nothing (syslog(3) sends a
     /// datagram without waiting for an answer).
     public func write(_ severity: Severity, _ message: String) {

@@ -6,7 +6,6 @@
 // epoll(7): level-triggered input only; `tag` comes back from the wait.
 int sluice_epoll_create(void);
 int sluice_epoll_add(int epoll, int descriptor, uint64_t tag);
-int sluice_epoll_remove(int epoll, int descriptor);
 // Waits at most `timeout_ms` (-1: for ever); writes up to `capacity` tags; gives their number. An
 // interrupting signal counts as no event.
 int sluice_epoll_wait(int epoll, uint64_t *tags, int capacity, int timeout_ms);
