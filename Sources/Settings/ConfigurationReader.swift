@@ -70,7 +70,7 @@ struct ConfigurationReader {
         let poll = root.table("poll")
         poll.duration(
             "interval", into: &configuration.policy.pollInterval,
-            in: .milliseconds(20) ... .seconds(10))
+            in: .milliseconds(20) ... .seconds(2))
         poll.duration("grace", into: &configuration.policy.grace, in: .zero ... .seconds(3600))
         poll.word(
             "counters", into: &configuration.usesBPFCounters,
@@ -228,7 +228,7 @@ struct ConfigurationReader {
         let breaker = root.table("breaker")
         breaker.share("share", into: &policy.breakerShare, in: 1...100)
         breaker.integer("minimum", into: &policy.breakerMinimum, in: 0...1_000_000)
-        breaker.integer("shutdowns", into: &policy.breakerShutdowns, in: 0...1_000_000)
+        breaker.integer("shutdowns", into: &policy.breakerShutdowns, in: 1...1_000_000)
     }
 
     private func readCloudspace(_ policy: inout Policy) {
