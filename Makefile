@@ -88,7 +88,8 @@ install: $(BUILD)/sluiced $(BUILD)/sluicectl ## Install what was built below DES
 	for part in prometheus alertmanager grafana; do \
 		install -D -m 644 Configs/$$part/* -t $(DESTDIR)$(PREFIX)/share/doc/sluice/examples/$$part || exit 1; \
 	done
-	install -D -m 644 Configs/doc/*.md Configs/openapi.json -t $(DESTDIR)$(PREFIX)/share/doc/sluice
+	install -D -m 644 README.md Configs/doc/*.md Configs/openapi.json -t $(DESTDIR)$(PREFIX)/share/doc/sluice
+	sed -i 's|](\.\./\.\./README|](README|; s|](\.\./openapi|](openapi|' $(DESTDIR)$(PREFIX)/share/doc/sluice/guide.md
 	install -d -m 755 $(DESTDIR)/etc/sluice/guards.d
 	[ -e $(DESTDIR)/etc/sluice/sluiced.toml ] || \
 		sed 's/^mode = "enforce"$$/# (As installed it observes. The default is "enforce".)\nmode = "observe"/' \

@@ -149,9 +149,11 @@ struct ShortDuration: ExpressibleByArgument {
 
     /// A number and its unit.
     init?(argument: String) {
-        let units: [Character: Double] = ["s": 1, "m": 60, "h": 3_600, "d": 86_400]
-        guard let unit = argument.last.flatMap({ units[$0] }),
-            let number = UInt32(argument.dropLast())
+        let units: [Substring: Double] = [
+            "s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400,
+        ]
+        let digits = argument.prefix { $0.isASCII && $0.isNumber }
+        guard let unit = units[argument.dropFirst(digits.count)], let number = UInt32(digits)
         else { return nil }
         seconds = Double(number) * unit
     }

@@ -16,6 +16,9 @@ struct ImportCommand: ParsableCommand {
             Where the port is here, it is limited at once; else what is remembered waits for it, for \
             the forgiveness time, and is taken up when it appears under its name and address. What \
             is refused changes nothing.
+
+            Exit status: 0 taken, 1 the daemon says no, 2 the file or the daemon cannot be reached, 64 \
+            wrong usage.
             """)
 
     @Argument(
@@ -52,7 +55,7 @@ struct ImportCommand: ParsableCommand {
                 error == .fileTooLarge
                     ? "sluicectl: \(name) is too long for a port's memory: name what export wrote"
                     : "sluicectl: cannot read \(name): \(error)")
-            throw ExitCode(1)
+            throw ExitCode(2)
         }
     }
 }

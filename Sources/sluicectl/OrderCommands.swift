@@ -44,7 +44,8 @@ struct OrderOptions: ParsableArguments {
 struct ReasonOption: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Why: shown in status, kept in the log. At most 200 characters.", valueName: "text"))
+            "Why: kept in the log, and shown in status while it holds. At most 200 characters.",
+            valueName: "text"))
     var reason: String?
 }
 

@@ -7,7 +7,7 @@ struct PortsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ports",
         abstract: "Every watched port: what it is, what it sends, and how it is held.",
-        discussion: "As status --all prints them, without the daemon.")
+        discussion: "As status --all prints them, without its line on the daemon.")
 
     @Option(
         name: .customLong("class"),

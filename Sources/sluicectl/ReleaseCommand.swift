@@ -12,7 +12,7 @@ struct ReleaseCommand: ParsableCommand {
     @Argument(help: "These ports, named as status prints them.", completion: .ports)
     var ports: [String] = []
 
-    @Flag(help: "Every port, and whatever else of the daemon's is in the kernel.")
+    @Flag(help: "Every port that is limited. (Guards stay; sluiced undo takes all out.)")
     var all = false
 
     @Flag(help: "The daemon's answer as it came: a line of JSON for each port named.")

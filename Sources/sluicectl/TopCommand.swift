@@ -114,7 +114,14 @@ struct TopCommand: ParsableCommand {
             Terminal.sleep(milliseconds: UInt32(interval) * 1_000)
             return .time
         }
-        guard let key = try? keys.key(within: Int32(interval) * 1_000) else { return .time }
+        let pressed: UInt8?
+        do throws(Errno) {
+            pressed = try keys.key(within: Int32(interval) * 1_000)
+        } catch {
+            // The terminal is gone, and would be at once each time.
+            return nil
+        }
+        guard let key = pressed else { return .time }
         switch key {
         case UInt8(ascii: "q"), 3, 4: return nil
         default:

@@ -77,8 +77,8 @@ extension ControlRouter {
             return .refuse(
                 400,
                 Problem(
-                    error: "nothing can be said for \(seconds) seconds",
-                    cure: "write 1 to \(OrderRequest.longestTime), or leave it out"))
+                    error: "nothing can be said for \(seconds) s",
+                    cure: "write 1 s to \(OrderRequest.longestTime / 86_400) d"))
         }
         return Self.refusal(of: request.reason) ?? .ask(meaning(request))
     }
