@@ -190,7 +190,7 @@ public struct Status: Codable, Hashable, Sendable {
     public var version: String
     /// The daemon's process id.
     public var pid: Int32
-    /// `enforce` or `observe`.
+    /// `enforce` or `observe`, where that holds for every class; else `mixed`.
     public var mode: String
     /// Seconds since start.
     public var uptimeSeconds: Double
@@ -264,7 +264,7 @@ public struct Status: Codable, Hashable, Sendable {
 public struct ReleaseRequest: Codable, Hashable, Sendable {
     /// One port by name (escaped as `status` prints it).
     public var port: String?
-    /// Every port, and everything of ours that belongs to no port.
+    /// Every port that is limited.
     public var all: Bool?
 
     /// One port, or all of them.

@@ -59,6 +59,27 @@ package struct Configuration: Hashable, Sendable {
             to: Mark(packets: PacketRate(perSecond: to.0), bits: BitRate(bitsPerSecond: to.1)))
     }
 
+    /// The keys and tables that are only taken at start and say another thing than at that `start`; empty
+    /// where all of this can be in force at once.
+    package func waitingForRestart(since start: Configuration) -> [String] {
+        let parts: [(name: String, isSame: Bool)] = [
+            ("poll.counters", usesBPFCounters == start.usesBPFCounters),
+            ("police.engine", enforcement.policer == start.enforcement.policer),
+            ("tc.hook", enforcement.hook == start.enforcement.hook),
+            (
+                "tc.replace_foreign_root",
+                enforcement.replacesForeignRoot == start.enforcement.replacesForeignRoot
+            ),
+            ("guards.engine", enforcement.guardEnforcer == start.enforcement.guardEnforcer),
+            ("guards.directory", guardFolder == start.guardFolder),
+            ("[control]", control == start.control), ("[syslog]", syslog == start.syslog),
+            ("[journal]", journal == start.journal),
+            ("[recording]", recording == start.recording),
+            ("[evidence]", evidence == start.evidence),
+        ]
+        return parts.filter { !$0.isSame }.map(\.name)
+    }
+
     /// What this interface is by its name: the first class, in the order vm, router, vtep, backend,
     /// one of whose patterns matches the whole name; nil where no class claims it.
     ///

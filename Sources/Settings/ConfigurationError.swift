@@ -13,6 +13,14 @@ package struct ConfigurationProblem: Hashable, Sendable, CustomStringConvertible
     /// What to write instead.
     package var cure: String?
 
+    /// A mistake.
+    package init(file: String, position: Position?, sentence: String, cure: String?) {
+        self.file = file
+        self.position = position
+        self.sentence = sentence
+        self.cure = cure
+    }
+
     /// `FILE:LINE:COLUMN: error: what is wrong; the cure`, as compilers print it: one line, in which
     /// what the file holds of control characters is escaped.
     package var description: String {

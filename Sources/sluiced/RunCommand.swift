@@ -37,7 +37,7 @@ struct RunCommand: ParsableCommand {
     private func check() throws {
         var problems: [String] = []
         do throws(ConfigurationError) {
-            let configuration = try Settings.Configuration.load(path: config)
+            let configuration = try ConfigurationSource.loadHere(path: config).configuration
             var folder = GuardFolder(path: configuration.guardFolder)
             problems = folder.look()?.problems ?? []
         } catch {

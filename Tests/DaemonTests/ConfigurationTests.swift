@@ -1,5 +1,6 @@
 // The configuration file as it should be: its default, its units, its names.
 
+import Lab
 import Mitigation
 import TOML
 import Testing
@@ -189,5 +190,45 @@ import TrafficControl
         }
         #expect(error.description.hasPrefix("\(path): error: cannot be read: "))
         #expect(error.problems.count == 1)
+    }
+
+    /// Guards against: a reload that says all is in force where something waits for a restart, or names
+    /// what does not.
+    @Test(arguments: [
+        ("mode = \"observe\"", []), ("[breaker]\nshutdowns = 9", []),
+        ("[tc]\nrepairs_per_minute = 7", []),
+        ("[tc]\nreplace_foreign_root = true", ["tc.replace_foreign_root"]),
+        ("[tc]\nhook = \"clsact\"", ["tc.hook"]),
+        (
+            "[poll]\ncounters = \"netlink\"\n[police]\nengine = \"ifb\"",
+            ["poll.counters", "police.engine"]
+        ),
+        ("[guards]\nengine = \"ebpf\"\ndirectory = \"/g\"", ["guards.engine", "guards.directory"]),
+        (
+            "[control]\nmax_connections = 9\n[recording]\nenabled = false",
+            ["[control]", "[recording]"]
+        ),
+    ])
+    func whatWaitsForARestart(_ text: String, _ waiting: [String]) throws {
+        let start = try Self.parse("")
+        let new = try Self.parse(text)
+        #expect(new != start)
+        #expect(new.waitingForRestart(since: start) == waiting)
+        #expect(start.waitingForRestart(since: new) == waiting)
+        #expect(new.waitingForRestart(since: new) == [])
+    }
+
+    /// Guards against: a group that is not there, found when the daemon starts or never.
+    @Test func groupsAreLookedUp() throws {
+        let folder = try ScratchFolder()
+        let path = try folder.write("[control]\ngroup = \"nosuch\"", to: "sluiced.toml")
+        _ = try Configuration.load(path: path)
+        let error = try #require(throws: ConfigurationError.self) {
+            try ConfigurationSource.loadHere(path: path)
+        }
+        #expect(error.description.hasPrefix("\(path): error: control.group: there is no group"))
+        #expect(error.description.contains("make it, or take the key out"))
+        let other = try folder.write("[control]\ngroup = \"daemon\"", to: "other.toml")
+        _ = try ConfigurationSource.loadHere(path: other)
     }
 }

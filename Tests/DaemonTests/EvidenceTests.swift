@@ -52,10 +52,10 @@ import TrafficControl
     }
 
     /// Takes what is told, until there are as many lines.
-    private static func lines(_ keeper: EvidenceKeeper, _ count: Int) throws -> [AlertLine] {
+    private static func lines(_ told: Tidings, _ count: Int) throws -> [AlertLine] {
         var lines: [AlertLine] = []
         try wait(for: "\(count) lines", within: .seconds(10)) {
-            lines += keeper.takeTold() ?? []
+            lines += told.take()
             return lines.count >= count
         }
         return lines
@@ -75,13 +75,13 @@ import TrafficControl
     @Test func aSampleIsKeptAndRead() throws {
         let folder = try ScratchFolder()
         let woken = Atomic<Int>(0)
-        let keeper = EvidenceKeeper(Self.settings(folder)) { (_) throws(EvidenceFailure) in
+        let told = Tidings { woken.add(1, ordering: .relaxed) }
+        let sampler: EvidenceKeeper.Sampler = { (_) throws(EvidenceFailure) in
             PacketSample(packets: Self.packets, unseen: 3, cutShort: nil)
-        } wake: {
-            woken.add(1, ordering: .relaxed)
         }
+        let keeper = EvidenceKeeper(Self.settings(folder), sample: sampler, tell: told.add)
         #expect(keeper.take(Self.trip(12)) == nil && keeper.take(Self.trip(12)) == nil)
-        let line = try #require(try Self.lines(keeper, 1).first)
+        let line = try #require(try Self.lines(told, 1).first)
         let file = folder.file("evidence/12.pcap")
         #expect(
             line.text == "event=evidence incident=12 port=vm-1-aa direction=from packets=256 "
@@ -115,17 +115,19 @@ import TrafficControl
     @Test func fewAtATime() throws {
         let folder = try ScratchFolder()
         let gate = Gate()
+        let told = Tidings {}
         let keeper = EvidenceKeeper(Self.settings(folder)) { (_) throws(EvidenceFailure) in
             gate.pass()
             return PacketSample()
-        } wake: {
+        } tell: { line in
+            told.add(line)
         }
         let begin = MonotonicClock.nanoseconds
-        let told = (1...100).compactMap { keeper.take(Self.trip($0)) }
+        let skipped = (1...100).compactMap { keeper.take(Self.trip($0)) }
         let spent = MonotonicClock.nanoseconds - begin
-        #expect(told.count == 96 && keeper.counts.skipped == 96)
+        #expect(skipped.count == 96 && keeper.counts.skipped == 96)
         #expect(
-            told.first?.text == "event=evidence-skipped incident=5 port=vm-1-aa "
+            skipped.first?.text == "event=evidence-skipped incident=5 port=vm-1-aa "
                 + "why=\"4 samples are being taken\" mode=enforce")
         // A wait for one of the samples would be for ever.
         #expect(spent < 2_000_000_000)
@@ -133,12 +135,12 @@ import TrafficControl
             gate.entered.load(ordering: .relaxed) == 4
         }
         gate.open()
-        _ = try Self.lines(keeper, 4)
+        _ = try Self.lines(told, 4)
         #expect(gate.most.load(ordering: .relaxed) == 4)
         try wait(for: "a free thread", within: .seconds(10)) {
             keeper.take(Self.trip(200 + UInt32(keeper.counts.skipped))) == nil
         }
-        #expect(try Self.lines(keeper, 1).count == 1 && keeper.counts.kept == 5)
+        #expect(try Self.lines(told, 1).count == 1 && keeper.counts.kept == 5)
     }
 
     /// Guards against: files that grow over the quota, the newest deleted in place of the oldest,
@@ -174,12 +176,14 @@ import TrafficControl
     @Test func aBrokenDiskIsTold() throws {
         let folder = try ScratchFolder()
         _ = try folder.write("a file", to: "evidence")
+        let told = Tidings {}
         let keeper = EvidenceKeeper(Self.settings(folder)) { (_) throws(EvidenceFailure) in
             PacketSample(packets: Self.packets, unseen: 0, cutShort: nil)
-        } wake: {
+        } tell: { line in
+            told.add(line)
         }
         #expect(keeper.take(Self.trip(1)) == nil)
-        let line = try #require(try Self.lines(keeper, 1).first)
+        let line = try #require(try Self.lines(told, 1).first)
         #expect(line.severity == .error && line.text.contains("summary=\"100% "))
         #expect(line.text.contains("why=\"") && !line.text.contains("file="))
         #expect(keeper.counts.unkept == 1 && keeper.counts.kept == 0)
@@ -194,12 +198,14 @@ import TrafficControl
     /// or for more than a missing sample.
     @Test func aFailureIsTold() throws {
         let folder = try ScratchFolder()
+        let told = Tidings {}
         let keeper = EvidenceKeeper(Self.settings(folder)) { (_) throws(EvidenceFailure) in
             throw EvidenceFailure("the interface is gone")
-        } wake: {
+        } tell: { line in
+            told.add(line)
         }
         _ = keeper.take(Self.trip(1))
-        let line = try #require(try Self.lines(keeper, 1).first)
+        let line = try #require(try Self.lines(told, 1).first)
         #expect(
             line.text == "event=evidence-failed incident=1 port=vm-1-aa "
                 + "why=\"the interface is gone\" mode=enforce")
@@ -214,7 +220,8 @@ import TrafficControl
         let silent = EvidenceKeeper(off) { (_) throws(EvidenceFailure) in
             Issue.record("a sample although none are wanted")
             return PacketSample()
-        } wake: {
+        } tell: { line in
+            told.add(line)
         }
         #expect(silent.take(Self.trip(2)) == nil && silent.counts == EvidenceCounts())
     }

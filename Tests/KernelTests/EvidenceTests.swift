@@ -301,7 +301,7 @@ import TrafficControl
                 names: configuration.names, now: Self.now())
             turn.start(now: Self.now())
             for _ in 0..<50 { turn.run(now: Self.now()) { Self.now() } }
-            let keeper = EvidenceKeeper(settings) {}
+            let keeper = EvidenceKeeper(settings) { _ in }
             _ = keeper.take(Self.trip(vm, .from))
             var trip = Self.trip(vm, .from)
             trip.incident = 2

@@ -3,7 +3,7 @@
 
 import Glibc
 import LinuxSystem
-import Settings
+package import Settings
 import SystemPackage
 
 /// What a peer may do.
@@ -30,6 +30,24 @@ extension ControlSettings {
     var mostListening: Int { max(1, maximumConnections / 2) }
 }
 
+extension ConfigurationSource {
+    /// Reads and checks a configuration, and holds it against this machine, whose groups it names.
+    ///
+    /// - Throws: as `load`; a group that is not there is a mistake without a place.
+    package static func loadHere(path: String) throws(ConfigurationError) -> ConfigurationSource {
+        let source = try load(path: path)
+        let problems = ControlAuthorizer.problems(of: source.configuration.control)
+        guard problems.isEmpty else {
+            throw ConfigurationError(
+                problems: problems.map {
+                    ConfigurationProblem(
+                        file: path, position: nil, sentence: "\($0)", cure: nil)
+                })
+        }
+        return source
+    }
+}
+
 /// Who may do what, with the configuration's groups looked up.
 struct ControlAuthorizer: Sendable {
     private let readers: UInt32?
@@ -51,6 +69,19 @@ struct ControlAuthorizer: Sendable {
         } catch {
             throw .group(key: key, name: name, reason: "\(error)")
         }
+    }
+
+    /// The groups of the configuration that this machine does not have.
+    static func problems(of settings: ControlSettings) -> [ControlServerError] {
+        [("control.group", settings.readers), ("control.operators", settings.operators)]
+            .compactMap { key, name in
+                do throws(ControlServerError) {
+                    _ = try lookUp(name, key: key)
+                    return nil
+                } catch {
+                    return error
+                }
+            }
     }
 
     /// The group of the socket's file: connecting needs write permission on it. Operators must be

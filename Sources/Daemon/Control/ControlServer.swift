@@ -30,6 +30,9 @@ package enum ControlServerError: Error, Hashable, Sendable, CustomStringConverti
             "\(path) is served by another daemon; stop that one first"
         case .bind(let path, .notSocket):
             "\(path) is a file and no socket; remove it, or set control.socket elsewhere"
+        case .bind(let path, .refused(step: "chown", .notPermitted)):
+            "\(path) cannot be given to the group of control.group (or control.operators), of which the "
+                + "daemon is no member; add SupplementaryGroups= to its unit (systemctl edit sluiced)"
         case .bind(let path, let error):
             "\(path) cannot be bound: \(error); its folder must exist and be ours to write"
         case .serve(let path, let reason):

@@ -1,6 +1,6 @@
 // The samples of trips, beside the turn: what a port sent while it tripped, on disk and in a few words.
 //
-//   turn --take--> lane (one of four) --sample, keep, sum up--> told --takeTold--> turn, log
+//   turn --take--> lane (one of four) --sample, keep, sum up--> tidings --> turn, log
 //   socket --> mailbox --> turn --answer--> readers' thread --reply--> socket
 //
 // Invariants: the turn hands over and goes on: it waits for no lock, and for no disk; no more than
@@ -50,19 +50,17 @@ final class EvidenceKeeper: Sendable {
     static let mostReaders = 8
     /// Of as many incidents it is remembered that they have a sample.
     private static let remembered = 64
-    private static let mostTold = 256
 
     private let settings: EvidenceSettings
     private let store: EvidenceStore
     private let sample: Sampler
-    private let wake: @Sendable () -> Void
+    private let tell: @Sendable (AlertLine) -> Void
     /// Threads that wait for packets and for the disk.
     private let lanes: [Lane]
     private let readers = DispatchQueue(label: "evidence-readers")
     private let waitingReaders = Atomic<Int>(0)
     /// Held while a sample is written.
     private let writing = Mutex(())
-    private let told = Mutex<[AlertLine]>([])
     private let kept = Atomic<UInt64>(0)
     private let unkept = Atomic<UInt64>(0)
     private let failed = Atomic<UInt64>(0)
@@ -85,14 +83,14 @@ final class EvidenceKeeper: Sendable {
 
     /// - Parameters:
     ///   - sample: looks at a port for a moment; on a thread that may wait.
-    ///   - wake: called on another thread when there is something to tell.
+    ///   - tell: gets what became of a sample, on another thread.
     init(
         _ settings: EvidenceSettings, sample: @escaping Sampler = PacketSampler.sample,
-        wake: @escaping @Sendable () -> Void
+        tell: @escaping @Sendable (AlertLine) -> Void
     ) {
         self.settings = settings
         self.sample = sample
-        self.wake = wake
+        self.tell = tell
         store = EvidenceStore(settings: settings)
         lanes = (0..<Self.lanes).map { Lane($0) }
     }
@@ -113,15 +111,6 @@ final class EvidenceKeeper: Sendable {
             lane.isBusy.store(false, ordering: .releasing)
         }
         return nil
-    }
-
-    /// What is to be told since the last time; nil where there is nothing, or the lock is held.
-    func takeTold() -> [AlertLine]? {
-        told.withLockIfAvailable { lines -> [AlertLine]? in
-            guard !lines.isEmpty else { return nil }
-            defer { lines = [] }
-            return lines
-        } ?? nil
     }
 
     /// What became of all samples so far. Never waits.
@@ -190,11 +179,6 @@ final class EvidenceKeeper: Sendable {
             Result { () throws(Errno) in try store.keep(report, packets: packets) }
         }
         try result.get()
-    }
-
-    private func tell(_ line: AlertLine) {
-        told.withLock { if $0.count < Self.mostTold { $0.append(line) } }
-        wake()
     }
 
     private func read(_ request: EvidenceRequest) -> ControlReply {

@@ -9,19 +9,19 @@ internal import Settings
 struct RecordKeeper: Sendable {
     private let settings: RecorderSettings
     private let writer: RecordingWriter
-    private let log: LogWriter
+    private let tell: @Sendable (AlertLine) -> Void
     private var lost: UInt64 = 0
     private var isLosing = false
 
-    /// Nil where nothing is to be recorded.
-    init?(_ settings: RecordingSettings, log: LogWriter) {
+    /// Nil where nothing is to be recorded. `tell` gets what goes wrong, on any thread.
+    init?(_ settings: RecordingSettings, tell: @escaping @Sendable (AlertLine) -> Void) {
         guard settings.isEnabled else { return nil }
         var recorder = RecorderSettings()
         recorder.interval = settings.interval
         recorder.fileBytes = Self.fileBytes(settings)
         self.settings = recorder
-        self.log = log
-        writer = RecordingWriter(settings, capacity: recorder.capacity) { log.write($0) }
+        self.tell = tell
+        writer = RecordingWriter(settings, capacity: recorder.capacity, tell: tell)
     }
 
     /// About so many bytes go into a file: a sixteenth of the quota, so that the oldest that is
@@ -51,7 +51,7 @@ struct RecordKeeper: Sendable {
         lost = dropped
         guard !isLosing else { return }
         isLosing = true
-        log.write(
+        tell(
             AlertLine(
                 .warning,
                 [

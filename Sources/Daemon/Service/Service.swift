@@ -58,6 +58,8 @@ private struct LoadedConfiguration: Sendable {
 /// The daemon.
 package struct Service: ~Copyable {
     private let options: ServiceOptions
+    /// Of the start: what is only taken then.
+    private let started: Configuration
     private var configuration: Configuration
     private var turn: Turn<KernelHost, KernelTrafficControl, FileJournal>
     private let sources: EventSources
@@ -78,6 +80,7 @@ package struct Service: ~Copyable {
     private var loads: UInt64 = 0
     private let history: EventHistory
     private let archive: EventArchive
+    private let tidings: Tidings
     private var facts: ServiceFacts
     private var nextPoll: UInt64
     private var watchdogAt: UInt64 = 0
@@ -111,24 +114,29 @@ package struct Service: ~Copyable {
         let mailbox = Mailbox { wakeUp.signal() }
         let events = configuration.journal.directory + "/events"
         let history = EventArchive.read(folder: events, now: WallClock.exactSeconds)
-        let archive = EventArchive(folder: events, history: history) { log.write($0) }
+        let tidings = Tidings { wakeUp.signal() }
+        let archive = EventArchive(folder: events, history: history, tell: tidings.add)
+        func say(_ line: AlertLine) {
+            history.add(line, at: WallClock.exactSeconds)
+            log.write(line)
+        }
         let server = ControlServer(
             settings: configuration.control, mailbox: mailbox, history: history,
             version: options.version)
         try sentence { () throws(ControlServerError) in try server.start() }
         let guardFiles = GuardWatcher(path: configuration.guardFolder) { wakeUp.signal() }
         let said = guardFiles.start()
-        for line in said.map(AlertLine.lines) ?? [] { log.write(line) }
+        for line in said.map(AlertLine.lines) ?? [] { say(line) }
         var guards = configuration.guards
         guards.files = said?.files ?? [:]
         let start = now
         let findings = FileJournal.read(
             configuration.journal, now: start, forgiveness: configuration.policy.forgiveness)
         for problem in findings.problems {
-            log.write(AlertLine(.error, [("event", "journal-broken"), ("why", problem)]))
+            say(AlertLine(.error, [("event", "journal-broken"), ("why", problem)]))
         }
         let journal = FileJournal(configuration.journal) { error in
-            log.write(
+            tidings.add(
                 AlertLine(error.map { TurnNote.journalFailed($0.description) } ?? .journalWorks))
         }
         // What only the command line, the configuration and the server's start needed is not to be kept;
@@ -145,34 +153,35 @@ package struct Service: ~Copyable {
             machine: host, control: control, journal: journal, policy: configuration.policy,
             names: configuration.names, settings: configuration.turn, guards: guards,
             remembered: findings.state, now: start)
-        let records = RecordKeeper(configuration.recording, log: log)
+        let records = RecordKeeper(configuration.recording, tell: tidings.add)
         records?.begin(&turn.engine, configuration: source.text, now: start)
         return Service(
             options: options, configuration: configuration, turn: turn, sources: sources,
             mailbox: mailbox, server: server, history: history, archive: archive,
-            guardFiles: guardFiles, log: log, records: records, now: start)
+            tidings: tidings, guardFiles: guardFiles, log: log, records: records, now: start)
     }
 
     private init(
         options: ServiceOptions, configuration: Configuration,
         turn: consuming Turn<KernelHost, KernelTrafficControl, FileJournal>,
         sources: consuming EventSources, mailbox: Mailbox, server: ControlServer,
-        history: EventHistory, archive: EventArchive, guardFiles: GuardWatcher, log: LogWriter,
-        records: RecordKeeper?, now: Instant
+        history: EventHistory, archive: EventArchive, tidings: Tidings, guardFiles: GuardWatcher,
+        log: LogWriter, records: RecordKeeper?, now: Instant
     ) {
         self.history = history
         self.archive = archive
+        self.tidings = tidings
         self.records = records
         self.options = options
+        started = configuration
         self.configuration = configuration
         self.turn = turn
         self.mailbox = mailbox
         self.server = server
         self.guardFiles = guardFiles
         self.log = log
-        stopper = StopRunner(log: log)
-        let wakeUp = sources.wakeUp
-        evidence = EvidenceKeeper(configuration.evidence) { wakeUp.signal() }
+        stopper = StopRunner(tell: tidings.add)
+        evidence = EvidenceKeeper(configuration.evidence, tell: tidings.add)
         self.sources = sources
         manager = ServiceManager(environment: options.environment)
         facts = ServiceFacts(
@@ -185,7 +194,7 @@ package struct Service: ~Copyable {
 
     private static func load(_ path: String) throws(ServiceError) -> ConfigurationSource {
         do throws(ConfigurationError) {
-            return try ConfigurationSource.load(path: path)
+            return try ConfigurationSource.loadHere(path: path)
         } catch {
             var refusal = ServiceError(error.description)
             refusal.isRefusedConfiguration = true
@@ -223,12 +232,11 @@ package struct Service: ~Copyable {
         becomeRealTime()
         lookOut()
         startTimer()
-        let mode = configuration.policy.mode.rawValue
         say(
             AlertLine(
                 .info,
                 [
-                    ("event", "start"), ("version", options.version), ("mode", mode),
+                    ("event", "start"), ("version", options.version), ("mode", turn.mode),
                     ("kernel", facts.kernel), ("ports", "\(turn.table.watched.count)"),
                     ("counters", turn.machine.counterSource.word),
                 ]))
@@ -371,6 +379,7 @@ package struct Service: ~Copyable {
                 write(AlertLine(mode, of: classes, reason: reason, by: actor))
                 let word = word(reason, actor)
                 reply(.modes(turn.order(mode, of: classes, word: word, now: now)))
+                tellReady()
             case .reload(let actor):
                 write(AlertLine("reload", of: nil, by: actor))
                 readConfiguration()
@@ -384,7 +393,7 @@ package struct Service: ~Copyable {
         }
         if let read = loaded.take() { adopt(read) }
         if let change = guardFiles.next() { adopt(change) }
-        for line in evidence.takeTold() ?? [] { write(line) }
+        for line in tidings.take() { write(line) }
         // Not at once: a thread that holds the lock and waits for this processor would wait for ever.
         // It wakes us when it is done, and the next poll looks in any case.
         hasMail = isBusy
@@ -423,7 +432,7 @@ package struct Service: ~Copyable {
         let (loaded, wakeUp) = (loaded, sources.wakeUp)
         DispatchQueue.global().async {
             let result = Result { () throws(ConfigurationError) in
-                try ConfigurationSource.load(path: path)
+                try ConfigurationSource.loadHere(path: path)
             }
             // A read that began earlier may end later.
             let read = LoadedConfiguration(load: load, result: result)
@@ -449,14 +458,6 @@ package struct Service: ~Copyable {
                         + "\(options.configuration) names every mistake"))
         case .success(let source):
             let new = source.configuration
-            let needsRestart =
-                new.control != configuration.control || new.syslog != configuration.syslog
-                || new.enforcement != configuration.enforcement
-                || new.usesBPFCounters != configuration.usesBPFCounters
-                || new.journal != configuration.journal
-                || new.guardFolder != configuration.guardFolder
-                || new.recording != configuration.recording
-                || new.evidence != configuration.evidence
             let hasNewInterval = new.policy.pollInterval != configuration.policy.pollInterval
             configuration = new
             var guards = new.guards
@@ -466,15 +467,17 @@ package struct Service: ~Copyable {
                 policy: new.policy, names: new.names, settings: new.turn, guards: guards,
                 now: Self.now)
             if hasNewInterval { startTimer() }
+            let waiting = new.waitingForRestart(since: started)
             let note =
-                needsRestart
-                ? "[control], [syslog], [journal], [recording], [evidence], [guards], "
-                    + "poll.counters, police.engine and tc.hook wait for a restart" : nil
+                waiting.isEmpty
+                ? nil
+                : waiting.joined(separator: ", ")
+                    + " \(waiting.count == 1 ? "waits" : "wait") for a restart"
             say(
                 AlertLine(
                     .notice,
                     [
-                        ("event", "reloaded"), ("mode", new.policy.mode.rawValue),
+                        ("event", "reloaded"), ("mode", turn.mode),
                         ("note", note),
                     ]))
             reply = .reloaded(ReloadReply(file: options.configuration, note: note))
@@ -496,8 +499,7 @@ package struct Service: ~Copyable {
 
     /// What `systemctl status` shows is what is in force.
     private func tellReady() {
-        let mode = configuration.policy.mode.rawValue
-        try? manager?.notify("READY=1\nSTATUS=mode \(mode)\n")
+        try? manager?.notify("READY=1\nSTATUS=mode \(turn.mode)\n")
     }
 
     /// Hands what the turns left to those beside them.
@@ -511,17 +513,15 @@ package struct Service: ~Copyable {
             return
         }
         for line in output.untold { write(line) }
+        let stops = shutPorts.follow(output)
         for event in output.events {
             write(AlertLine(event))
-            shutPorts.follow(event)
             // It was acted on by now.
             if let line = turn.evidenceTrip(event).flatMap(evidence.take) { write(line) }
         }
         for note in output.notes { write(AlertLine(note)) }
-        for order in output.stops {
+        for order in stops where configuration.shutdown.isEnabled {
             let shutPorts = shutPorts
-            shutPorts.add(order.port)
-            guard configuration.shutdown.isEnabled else { continue }
             stopper.stop(order, configuration.shutdown) { shutPorts.contains(order.port) }
         }
         shutPorts.publish()
@@ -561,6 +561,7 @@ package struct Service: ~Copyable {
         turn.writeLast(now: Self.now)
         turn.journal.flush()
         records?.end(&turn.engine, now: Self.now)
+        for line in tidings.take() { say(line) }
         archive.flush()
         log.flush()
     }

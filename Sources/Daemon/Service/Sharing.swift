@@ -13,8 +13,16 @@ final class ShutPorts: Sendable {
     /// Owned by the turn's thread.
     private let pending = Mutex((ports: Set<PortID>(), isDirty: false))
 
+    /// A turn told this. Gives the stops that are still to be carried out: whoever is shut down and let
+    /// go in one turn, or between two, is not stopped.
+    func follow(_ output: TurnOutput) -> [StopOrder] {
+        for order in output.stops { add(order.port) }
+        for event in output.events { follow(event) }
+        return output.stops.filter { order in pending.withLock { $0.ports.contains(order.port) } }
+    }
+
     /// A port was shut down.
-    func add(_ port: PortID) {
+    private func add(_ port: PortID) {
         pending.withLock {
             $0.ports.insert(port)
             $0.isDirty = true
@@ -22,7 +30,7 @@ final class ShutPorts: Sendable {
     }
 
     /// A port that came up again, or is gone, is no longer held down.
-    func follow(_ event: Event) {
+    private func follow(_ event: Event) {
         let isOver =
             switch event.kind {
             case .moved(from: .shutDown, _), .vanished: true
@@ -48,6 +56,30 @@ final class ShutPorts: Sendable {
 
     /// Whether the port's link is still held down, for any thread.
     func contains(_ port: PortID) -> Bool { published.withLock { $0.ports.contains(port) } }
+}
+
+/// Lines of those beside the turn, for the turn, which tells them as it does its own: so that whoever
+/// asks or listens hears of them too.
+final class Tidings: Sendable {
+    /// More are not kept until the turn takes them.
+    private static let most = 256
+    private let waiting = Handover<[AlertLine]>()
+    private let wake: @Sendable () -> Void
+
+    /// - Parameter wake: called when there is something to tell, on the thread that told it.
+    init(wake: @escaping @Sendable () -> Void) { self.wake = wake }
+
+    /// Leaves a line, on any thread.
+    func add(_ line: AlertLine) {
+        waiting.put { lines in
+            let lines = lines ?? []
+            return lines.count < Self.most ? lines + [line] : lines
+        }
+        wake()
+    }
+
+    /// Never waits; empty where nothing is there or the lock is held (its holder wakes the turn after).
+    func take() -> [AlertLine] { waiting.take() ?? [] }
 }
 
 /// What was read beside the turn, for the turn.

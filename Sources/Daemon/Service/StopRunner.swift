@@ -9,12 +9,12 @@ internal import SystemPackage
 
 /// Runs the stop programs of the configuration.
 package final class StopRunner: Sendable {
-    private let log: LogWriter
+    private let tell: @Sendable (AlertLine) -> Void
     /// Ports for which a stop is under way.
     private let running = Mutex<Set<String>>([])
 
-    /// Tells what became of each stop in `log`.
-    package init(log: LogWriter) { self.log = log }
+    /// - Parameter tell: gets what became of each step of a stop, on another thread.
+    init(tell: @escaping @Sendable (AlertLine) -> Void) { self.tell = tell }
 
     /// Begins to stop a virtual machine. Returns at once; a stop that is under way for the same port
     /// is not begun again. `isStillDown` is asked between gentle and hard: a port that was released
@@ -94,7 +94,7 @@ package final class StopRunner: Sendable {
     }
 
     private func tell(_ order: StopOrder, _ step: String, _ result: String, _ detail: String) {
-        log.write(
+        tell(
             AlertLine(
                 result == "exit" && detail == "exited(0)" ? .notice : .error,
                 [

@@ -45,7 +45,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     package func status(_ facts: ServiceFacts, now: Instant) -> Status {
         let ports = table.watched.keys.map { portStatus($0, now: now) }
         return Status(
-            version: facts.version, pid: facts.pid, mode: engine.policy.mode.rawValue,
+            version: facts.version, pid: facts.pid, mode: mode,
             uptimeSeconds: seconds(now.since(facts.startedAt)), kernel: facts.kernel,
             kernelNotes: control.parts.notes, polls: polls,
             pollMilliseconds: seconds(engine.policy.pollInterval) * 1_000,

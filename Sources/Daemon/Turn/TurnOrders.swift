@@ -126,7 +126,8 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         case .observed:
             Problem(
                 error: "the port \(name) is only observed",
-                cure: "arm its class (sluicectl arm), or take its exemption back (sluicectl enable)"
+                cure:
+                    "arm its class (sluicectl arm CLASS), or take its exemption back (sluicectl enable)"
             )
         case .busy:
             Problem(
@@ -179,6 +180,12 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         engine.replace(policy: orders.applied(to: configured), now: now)
         commit(now: now)
         return ModeReply(classes: classModes)
+    }
+
+    /// The mode that holds for every class; `mixed` where they differ.
+    package var mode: String {
+        let modes = Set(PortClass.allCases.map { engine.policy.mode(of: $0) })
+        return modes.count == 1 ? modes.first?.rawValue ?? "" : "mixed"
     }
 
     /// Each class's mode, and who says so.

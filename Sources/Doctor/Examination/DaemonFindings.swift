@@ -38,7 +38,7 @@ extension HostFacts {
         guard status.mode == "observe" else { return Finding(.ok, .daemon, "sluiced", fact) }
         return Finding(
             .note, .daemon, "sluiced", "\(fact); it decides and tells, and limits nothing",
-            cure: "arm it when its would-be alerts are right: sluicectl arm")
+            cure: "arm it when its would-be alerts are right: sluicectl arm vm, or --all")
     }
 
     private func punctuality(_ status: Status, _ metrics: Metrics) -> Finding {
