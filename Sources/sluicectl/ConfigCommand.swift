@@ -68,6 +68,8 @@ struct ConfigCommand: ParsableCommand {
         }
         if json {
             Terminal.printJSON(rows)
+        } else if rows.isEmpty {
+            Terminal.print(["nothing differs from what is built in"])
         } else {
             Terminal.print(
                 StatusReport.aligned(

@@ -25,10 +25,15 @@ struct TopCommand: ParsableCommand {
 
     @Option(
         name: [.customShort("n"), .customLong("count")],
-        help: ArgumentHelp("So many looks, then the end.", valueName: "number"))
+        help: ArgumentHelp(
+            "So many looks, then the end; without a terminal only with --json.",
+            valueName: "number"))
     var count: Int?
 
-    @Option(help: ArgumentHelp("Not as wide as the terminal.", valueName: "number"))
+    @Option(
+        help: ArgumentHelp(
+            "In place of the terminal's width, or of 200 without one; 20 or more.",
+            valueName: "number"))
     var columns: Int?
 
     @Flag(help: "Each look as the daemon's answer: a line of JSON. Goes on until --count.")
