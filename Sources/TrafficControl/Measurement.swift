@@ -133,9 +133,16 @@ extension FilterRecord {
         let seen = last.statistics.packets
         let dropped = min(seen, UInt64(last.statistics.drops))
         guard seen > 0 else { return DeliveredCounters() }
-        let share = Double(seen - dropped) / Double(seen)
+        let passed = seen - dropped
         return DeliveredCounters(
-            packets: seen - dropped, bytes: UInt64(Double(last.statistics.bytes) * share))
+            packets: passed, bytes: last.statistics.bytes.share(of: passed, in: seen))
+    }
+}
+
+extension UInt64 {
+    /// What `part` has of this, which `whole` has; a part is at most the whole, which is not zero.
+    fileprivate func share(of part: UInt64, in whole: UInt64) -> UInt64 {
+        whole.dividingFullWidth(multipliedFullWidth(by: part)).quotient
     }
 }
 
@@ -144,9 +151,8 @@ extension ActionRecord {
     fileprivate var dropped: DeliveredCounters {
         let packets = min(statistics.packets, UInt64(statistics.drops))
         guard packets > 0 else { return DeliveredCounters() }
-        let share = Double(packets) / Double(statistics.packets)
         return DeliveredCounters(
-            packets: packets, bytes: UInt64(Double(statistics.bytes) * share))
+            packets: packets, bytes: statistics.bytes.share(of: packets, in: statistics.packets))
     }
 }
 
