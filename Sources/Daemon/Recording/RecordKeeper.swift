@@ -9,18 +9,16 @@ internal import Settings
 struct RecordKeeper: Sendable {
     private let settings: RecorderSettings
     private let writer: RecordingWriter
-    private let tell: @Sendable (AlertLine) -> Void
     private var lost: UInt64 = 0
     private var isLosing = false
 
-    /// Nil where nothing is to be recorded. `tell` gets what goes wrong, on any thread.
+    /// Nil where nothing is to be recorded. `tell` gets what the writer has to tell, on its thread.
     init?(_ settings: RecordingSettings, tell: @escaping @Sendable (AlertLine) -> Void) {
         guard settings.isEnabled else { return nil }
         var recorder = RecorderSettings()
         recorder.interval = settings.interval
         recorder.fileBytes = Self.fileBytes(settings)
         self.settings = recorder
-        self.tell = tell
         writer = RecordingWriter(settings, capacity: recorder.capacity, tell: tell)
     }
 
@@ -37,8 +35,8 @@ struct RecordKeeper: Sendable {
             wallNanoseconds: WallClock.nanoseconds)
     }
 
-    /// After a turn; never waits.
-    mutating func endTurn(_ engine: inout RecordedEngine, now: Instant) {
+    /// After a turn; never waits. Gives what is to be told.
+    mutating func endTurn(_ engine: inout RecordedEngine, now: Instant) -> AlertLine? {
         if writer.takeBroken() { engine.breakRecording() }
         engine.endTurn(now: now, wallNanoseconds: { WallClock.nanoseconds }) {
             writer.offer(&$0, beginsFile: $1)
@@ -46,18 +44,17 @@ struct RecordKeeper: Sendable {
         let dropped = engine.recorder?.dropped ?? 0
         guard dropped != lost else {
             isLosing = false
-            return
+            return nil
         }
         lost = dropped
-        guard !isLosing else { return }
+        guard !isLosing else { return nil }
         isLosing = true
-        tell(
-            AlertLine(
-                .warning,
-                [
-                    ("event", "recording-lost"), ("records", "\(dropped)"),
-                    ("why", "the disk is slower than what is recorded"),
-                ]))
+        return AlertLine(
+            .warning,
+            [
+                ("event", "recording-lost"), ("records", "\(dropped)"),
+                ("why", "the disk is slower than what is recorded"),
+            ])
     }
 
     /// The last turn was: all that is left is written.

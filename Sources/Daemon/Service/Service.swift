@@ -81,6 +81,8 @@ package struct Service: ~Copyable {
     private let history: EventHistory
     private let archive: EventArchive
     private let tidings: Tidings
+    /// Of these there may be as many as there are floods.
+    private let samplesTold: Tidings
     private var facts: ServiceFacts
     private var nextPoll: UInt64
     private var watchdogAt: UInt64 = 0
@@ -181,7 +183,9 @@ package struct Service: ~Copyable {
         self.guardFiles = guardFiles
         self.log = log
         stopper = StopRunner(tell: tidings.add)
-        evidence = EvidenceKeeper(configuration.evidence, tell: tidings.add)
+        let wakeUp = sources.wakeUp
+        samplesTold = Tidings { wakeUp.signal() }
+        evidence = EvidenceKeeper(configuration.evidence, tell: samplesTold.add)
         self.sources = sources
         manager = ServiceManager(environment: options.environment)
         facts = ServiceFacts(
@@ -325,7 +329,7 @@ package struct Service: ~Copyable {
         // After a turn that waited the next one is due at once.
         turn.machine.lookout?.expectPoll(
             at: max(nextPoll, end.nanoseconds), interval: interval)
-        records?.endTurn(&turn.engine, now: end)
+        if let line = records?.endTurn(&turn.engine, now: end) { write(line) }
         facts.turnTime.add(nanoseconds: Self.now.nanoseconds - now.nanoseconds)
         feedWatchdog(now: now)
         if hasMail { takeMail() }
@@ -393,7 +397,8 @@ package struct Service: ~Copyable {
         }
         if let read = loaded.take() { adopt(read) }
         if let change = guardFiles.next() { adopt(change) }
-        for line in tidings.take() { write(line) }
+        for line in tidings.take() { say(line) }
+        for line in samplesTold.take() { write(line) }
         // Not at once: a thread that holds the lock and waits for this processor would wait for ever.
         // It wakes us when it is done, and the next poll looks in any case.
         hasMail = isBusy
