@@ -79,7 +79,7 @@ import Testing
         let (usage, _) = try Tool.status(program, ["export"])
         #expect(usage == .exited(64))
         let (unread, why) = try Tool.status(program, ["import", "/nonexistent"])
-        #expect(unread == .exited(1) && why.contains("/nonexistent"))
+        #expect(unread == .exited(2) && why.contains("/nonexistent"))
         let (unreached, _) = try Tool.status(
             program, ["export", "vm-1-00aa", "--socket", "/nonexistent"])
         #expect(unreached == .exited(2))
