@@ -49,20 +49,23 @@ public struct LinkMonitor: ~Copyable {
             case .failed(ENOBUFS): body(.overrun)
             case .failed(let code):
                 throw NetlinkError(operation: "read events", code: code)
-            case .datagrams:
-                switch buffer.datagram(at: 0) {
-                case .foreign: continue
-                case .truncated: body(.overrun)
-                case .whole(let length):
-                    let isWhole = buffer.withDatagram(at: 0, length) { datagram in
-                        datagram.forEachMessage { header, payload in
-                            if let event = Event(type: Int(header.nlmsg_type), payload: payload) {
-                                body(event)
-                            }
-                            return true
-                        }
+            case .datagrams: if !tell(body) { body(.overrun) }
+            }
+        }
+    }
+
+    /// Calls `body` with each event of what was received; false where some of it is lost.
+    private func tell(_ body: (Event) -> Void) -> Bool {
+        switch buffer.datagram(at: 0) {
+        case .foreign: true
+        case .truncated: false
+        case .whole(let length):
+            buffer.withDatagram(at: 0, length) { datagram in
+                datagram.forEachMessage { header, payload in
+                    if let event = Event(type: Int(header.nlmsg_type), payload: payload) {
+                        body(event)
                     }
-                    if !isWhole { body(.overrun) }
+                    return true
                 }
             }
         }

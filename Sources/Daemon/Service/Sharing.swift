@@ -16,30 +16,15 @@ final class ShutPorts: Sendable {
     /// A turn told this. Gives the stops that are still to be carried out: whoever is shut down and let
     /// go in one turn, or between two, is not stopped.
     func follow(_ output: TurnOutput) -> [StopOrder] {
-        for order in output.stops { add(order.port) }
-        for event in output.events { follow(event) }
-        return output.stops.filter { order in pending.withLock { $0.ports.contains(order.port) } }
-    }
-
-    /// A port was shut down.
-    private func add(_ port: PortID) {
-        pending.withLock {
-            $0.ports.insert(port)
-            $0.isDirty = true
-        }
-    }
-
-    /// A port that came up again, or is gone, is no longer held down.
-    private func follow(_ event: Event) {
-        let isOver =
-            switch event.kind {
-            case .moved(from: .shutDown, _), .vanished: true
-            default: false
+        pending.withLock { pending in
+            for order in output.stops {
+                pending.ports.insert(order.port)
+                pending.isDirty = true
             }
-        guard isOver else { return }
-        pending.withLock {
-            guard $0.ports.remove(event.port) != nil else { return }
-            $0.isDirty = true
+            for event in output.events where event.kind.endsShutDown {
+                if pending.ports.remove(event.port) != nil { pending.isDirty = true }
+            }
+            return output.stops.filter { pending.ports.contains($0.port) }
         }
     }
 
@@ -56,6 +41,16 @@ final class ShutPorts: Sendable {
 
     /// Whether the port's link is still held down, for any thread.
     func contains(_ port: PortID) -> Bool { published.withLock { $0.ports.contains(port) } }
+}
+
+extension Event.Kind {
+    /// The port came up again, or is gone: its link is no longer held down.
+    fileprivate var endsShutDown: Bool {
+        switch self {
+        case .moved(from: .shutDown, _), .vanished: true
+        default: false
+        }
+    }
 }
 
 /// Lines of those beside the turn, for the turn, which tells them as it does its own: so that whoever

@@ -119,8 +119,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             if looksAtGuards { guardsLookedAt = now }
             uncounted = guarded.filter(\.value.isInForce).keys.sorted()
         }
-        let polls = max(1, Int(Self.guardRound / engine.policy.pollInterval))
-        let step = min(guarded.count / polls + 1, Self.lookedAtInAStep)
+        let step = min(Self.lookedAtInAStep, share(of: guarded.count, in: Self.guardRound))
         for slot in uncounted.suffix(step) {
             guard let port = table.watched[slot], guarded[slot]?.isInForce == true else { continue }
             if looksAtGuards { disturbed.insert(slot) }

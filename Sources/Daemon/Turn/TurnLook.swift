@@ -109,6 +109,11 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
 
     // MARK: Measuring
 
+    /// How many of `count` a poll takes, so that all are taken in the time of a round.
+    func share(of count: Int, in round: Duration) -> Int {
+        count / max(1, Int(round / engine.policy.pollInterval)) + 1
+    }
+
     private mutating func measureSome(now: Instant) {
         if unmeasured.isEmpty {
             if let last = measuredAt, now.since(last) < Self.measureInterval { return }
@@ -117,8 +122,8 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
                 .filter { held[$0]?.isLimited == true && engine.view($0).limits != nil }.sorted()
         }
         // A round ends before the next one is due, whatever is limited: a rate of longer ago is none.
-        let polls = max(1, Int(Self.measureInterval / engine.policy.pollInterval))
-        let step = max(Self.lookedAtInAStep, held.count / polls + 1)
+        let step = max(
+            Self.lookedAtInAStep, share(of: held.count, in: Self.measureInterval))
         let slots = Array(unmeasured.suffix(step))
         unmeasured.removeLast(slots.count)
         repair(slots.filter { held[$0]?.isChanging(at: now) == false }, now: now)

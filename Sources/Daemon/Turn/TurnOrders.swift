@@ -185,7 +185,8 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     /// The mode that holds for every class; `mixed` where they differ.
     package var mode: String {
         let modes = Set(PortClass.allCases.map { engine.policy.mode(of: $0) })
-        return modes.count == 1 ? modes.first?.rawValue ?? "" : "mixed"
+        guard let mode = modes.first, modes.count == 1 else { return "mixed" }
+        return mode.rawValue
     }
 
     /// Each class's mode, and who says so.
