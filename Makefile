@@ -2,6 +2,8 @@
 # nothing left running. `make` alone lists them.
 
 BUILD := .build/release
+# Without debug information, on which a third of the time goes: what is installed is stripped of it.
+SWIFT_BUILD := swift build -c release -debug-info-format none
 TESTS := $(BUILD)/sluicePackageTests.xctest
 
 # What a bare Debian 12 with a Swift toolchain lacks: the toolchain's own libraries, the C libraries
@@ -61,7 +63,7 @@ deps: ## Install what is missing of the Debian packages needed
 	python3 -m venv $(@D)/venv && $(@D)/venv/bin/pip install -q $(PYTHON_PEERS) || { rm -rf $(@D); exit 1; }
 
 build: deps ## Build sluiced and sluicectl, optimised
-	swift build -c release
+	$(SWIFT_BUILD)
 
 $(BUILD)/sluiced $(BUILD)/sluicectl:
 	$(MAKE) build
@@ -106,14 +108,14 @@ deb: build ## Build the Debian package, .build/deb/sluice_*.deb
 	Configs/debian/build $(BUILD) .build/deb
 
 test: deps .build/fleet lint ## Run all tests: the package, pure, on this kernel, and on a full kernel
-	swift build -c release --build-tests
+	$(SWIFT_BUILD) --build-tests
 	Configs/debian/build $(BUILD) .build/deb
 	@$(SUDO) Tests/package/check .build/deb/sluice_*.deb
 	@$(SUDO) Tests/fleet/check $(BUILD) .build/fleet
 	@$(SUDO) Tests/fullkernel/lanes $(TESTS)
 
 histories: deps ## Run the daemon's turn over a million simulated hosts, SLUICE_HISTORIES
-	swift build -c release --build-tests
+	$(SWIFT_BUILD) --build-tests
 	SLUICE_HISTORIES=$${SLUICE_HISTORIES:-1000000} $(TESTS) --testing-library swift-testing \
 		--filter SimulationTests.HistoryTests
 
@@ -123,7 +125,7 @@ fuzz: deps ## Fuzz every reader of strangers' bytes, FUZZ_SECONDS (60) each
 	@Tests/FuzzDriver/run .build-fuzz/release/sluice-fuzz .build-fuzz/fuzz $(FUZZ_SECONDS)
 
 soak: deps ## Attack the daemon for 20 minutes (SLUICE_SOAK_SECONDS) on a full kernel: all must stay flat
-	swift build -c release --build-tests
+	$(SWIFT_BUILD) --build-tests
 	SLUICE_BIN_DIR=$$(realpath $(BUILD)) SLUICE_SOAK_SECONDS=$${SLUICE_SOAK_SECONDS:-1200} \
 		Tests/fullkernel/run --memory 1024M --timeout 7200 -- $(TESTS) \
 		--testing-library swift-testing --no-parallel --filter '^KernelTests\.SoakTests'

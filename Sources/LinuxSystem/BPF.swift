@@ -126,8 +126,9 @@ public struct BPFTable: ~Copyable {
     public func remove(_ key: UInt32) { map.remove(key) }
 }
 
-/// The owner of a map's descriptor.
-private struct BPFMap: ~Copyable {
+/// The owner of a map's descriptor. Not private, since unoptimised code that holds a table, as the
+/// tests are compiled, names its type.
+struct BPFMap: ~Copyable {
     private let owned: OwnedDescriptor
     /// Bytes of one value.
     let valueSize: Int

@@ -13,8 +13,8 @@ import Testing
                 police: 1, shape: rung == "shape" ? 60 : 2, tighten: rung == "shutdown" ? 2 : 60,
                 calm: 60, mark: 2_100,
                 settings: "[shutdown.hook]\ngentle = \"none\"\nhard = \"none\"\n")
-            let rogues = try (1...3 as ClosedRange<UInt16>).map { try stage.startWatched(vm: $0) }
-            let neighbour = try stage.startWatched(vm: 4)
+            let rogues = try (1...2 as ClosedRange<UInt16>).map { try stage.startWatched(vm: $0) }
+            let neighbour = try stage.startWatched(vm: 3)
             try putForeign(on: rogues[1], neighbour)
             let before = try Snapshot()
             // One after the other, for a slow kernel; calm is long, so that each stays where it is.

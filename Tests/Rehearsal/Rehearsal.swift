@@ -6,10 +6,11 @@
 //     a second life starts: it must come to the act's rungs, show the very picture of tc and links
 //     that the undisturbed run left, tell the transition once, and, released, leave nothing
 //
-// Run inside a network namespace of its own: `sluice-rehearsal FOLDER [all|netlink]`. Exit status 0
-// where all of it converged, 1 where something did not. The durable copy of the journal is not read by
-// a start on the same boot while the one in memory is whole: it is killed in two acts, in each one
-// with `all`; with `netlink`, the requests to the kernel are all that is died after.
+// Run inside a network namespace of its own: `sluice-rehearsal FOLDER [netlink|journal|all]`. Exit
+// status 0 where all of it converged, 1 where something did not. With `netlink` the requests to the
+// kernel are all that is died after, with `journal` the writes. The durable copy of the journal is not
+// read by a start on the same boot while the one in memory is whole: it is killed in two acts, in each
+// one with `all`.
 import CRehearsal
 import Daemon
 import Lab
@@ -28,14 +29,14 @@ struct Rehearsal {
     /// Which steps are died at.
     private enum Extent: String {
         case netlink
-        case usual
+        case journal
         case all
 
         func includes(_ kind: Int32, of act: Act) -> Bool {
             switch kind {
-            case Int32(REHEARSAL_NETLINK): true
+            case Int32(REHEARSAL_NETLINK): self != .journal
             case Int32(REHEARSAL_RUNTIME): self != .netlink
-            default: self == .all || (self == .usual && act.killsDurableCopy)
+            default: self == .all || (self == .journal && act.killsDurableCopy)
             }
         }
     }
@@ -52,10 +53,10 @@ struct Rehearsal {
     static func main() {
         do {
             let arguments = CommandLine.arguments.dropFirst()
-            let word = arguments.dropFirst().first ?? Extent.usual.rawValue
+            let word = arguments.dropFirst().first ?? Extent.all.rawValue
             guard let folder = arguments.first, let extent = Extent(rawValue: word),
                 rehearsal_share() == 0
-            else { throw LabError("usage: sluice-rehearsal FOLDER [usual|netlink|all]") }
+            else { throw LabError("usage: sluice-rehearsal FOLDER [netlink|journal|all]") }
             var rehearsal = try Rehearsal(in: folder, extent)
             try rehearsal.run()
             Program.exit(rehearsal.failures == 0 ? 0 : 1)

@@ -24,6 +24,10 @@ struct TestPort {
 
             """, to: batch)
         try make()
+        // Nobody reads a tap of ours; the kernel tells so a moment later (linkwatch).
+        try wait(for: "the loss of the carrier", within: .seconds(5)) {
+            try readFile("/sys/class/net/\(name)/operstate") == "down\n"
+        }
     }
 
     /// Another interface of the same name.

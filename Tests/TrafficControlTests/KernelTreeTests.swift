@@ -4,6 +4,7 @@ import CBench
 import Lab
 import LabTesting
 import Mitigation
+import Netlink
 import Testing
 
 @testable import TrafficControl
@@ -197,9 +198,16 @@ private let policers: [Policer] = {
         }
     }
 
+    /// What is beside the first policer of the kernel, and the least and the most of it beside the others.
+    private static let neighbourhoods: [(Foreign, Policer)] = policers.flatMap { policer in
+        Foreign.allCases.filter {
+            policer == policers.first || $0 == .nothing || $0 == .clsactWithFilters
+        }.map { ($0, policer) }
+    }
+
     /// Guards against: anything of ours left behind, and anything of another owner changed, by any
     /// rung, policer and hook.
-    @Test(.needs(.ifb, .tbf, .clsact, .mirred), arguments: Foreign.allCases, policers)
+    @Test(.needs(.ifb, .tbf, .clsact, .mirred), arguments: neighbourhoods)
     func releaseLeavesWhatWasThere(_ foreign: Foreign, _ policer: Policer) async throws {
         try await Namespace.run {
             for hook in foreign == .nothing ? [HookChoice.ingress, .clsact] : [.auto] {
@@ -313,6 +321,37 @@ private let policers: [Policer] = {
             report("refused: \(error?.description ?? "-")")
             #expect(error?.description.contains("exists") == true)
             #expect(try Snapshot().difference(from: policed) == [])
+        }
+    }
+
+    /// Guards against: filters that went to the kernel together with one that it refused, and stay; and
+    /// anything changed of who is in the way.
+    @Test(.needs(.ifb, .tbf, .clsact, .u32), arguments: policers)
+    func whatWentAlongWithARefusalGoes(_ policer: Policer) async throws {
+        try await Namespace.run {
+            var scene = try Scene(policer, hook: .clsact)
+            let name = scene.vm.name
+            try scene.control.apply(
+                limits(.police, from: 1_000, bothWays: true), to: scene.port)
+            let first = try scene.control.socket.filters(
+                of: scene.port.index, parent: .clsactIngress
+            ).filter { $0.handle != 0 }.map(\.preference).min()
+            try scene.control.apply(nil, to: scene.port)
+            // Two kinds of filters cannot stand at one preference.
+            try Tool.run("tc", "qdisc", "add", "dev", name, "clsact")
+            try Tool.run(
+                "tc", "filter", "add", "dev", name, "ingress", "pref", "\(try #require(first))",
+                "protocol", "ip", "u32", "match", "ip", "dport", "9", "0xffff")
+            let before = try Snapshot.settled()
+            let error = #expect(throws: TrafficControlError.self) {
+                try scene.control.apply(
+                    limits(.police, from: 1_000, bothWays: true), to: scene.port)
+            }
+            report("\(policer.rawValue), refused: \(error?.description ?? "-")")
+            #expect(error?.description.contains("put filter") == true)
+            let left = try Snapshot.settledDifference(from: before)
+            #expect(left == [])
+            #expect(scene.control.enforcement(of: scene.port) == nil)
         }
     }
 }

@@ -89,17 +89,28 @@ private let policers: [Policer] = [
 
     /// Guards against: a rung whose redirect skips another owner's rules, one that does not hold
     /// beside them, and anything of theirs changed by it.
-    @Test(.needs(.ifb, .tbf, .clsact), arguments: Layout.possible, policers)
-    fileprivate func theLadderBesideOthers(_ layout: Layout, _ policer: Policer) async throws {
-        try await Namespace.run {
-            var scene = try Self.scene(policer)
-            try layout.make(on: scene.vm.name)
-            let climb = try scene.climb("\(layout.rawValue), \(policer.rawValue)")
-            #expect(climb.forbidden == 0 && !climb.isBypassed)
-            #expect(climb.left == [])
-            let advised = climb.advisories.filter { $0.contains("policed and not delayed") }
-            #expect(advised.count == (layout.isBehind ? 2 : 0), "shape and tighten")
-            #expect(climb.advisories.count == advised.count)
+    ///
+    /// All policers at once, each on a host of its own: they mostly wait.
+    @Test(.needs(.ifb, .tbf, .clsact), arguments: Layout.possible)
+    fileprivate func theLadderBesideOthers(_ layout: Layout) async throws {
+        try await withThrowingTaskGroup { group in
+            for policer in policers {
+                group.addTask {
+                    try await Namespace.run {
+                        var scene = try Self.scene(policer)
+                        try layout.make(on: scene.vm.name)
+                        let climb = try scene.climb("\(layout.rawValue), \(policer.rawValue)")
+                        #expect(climb.forbidden == 0 && !climb.isBypassed)
+                        #expect(climb.left == [])
+                        let advised = climb.advisories.filter {
+                            $0.contains("policed and not delayed")
+                        }
+                        #expect(advised.count == (layout.isBehind ? 2 : 0), "shape and tighten")
+                        #expect(climb.advisories.count == advised.count)
+                    }
+                }
+            }
+            try await group.waitForAll()
         }
     }
 
