@@ -21,7 +21,7 @@ _Static_assert(SLUICE_NF_INET_INGRESS == NF_INET_INGRESS, "a hook of the kernel'
 
 int sluice_netlink_receive(int descriptor, void *buffer, size_t size,
                            struct sluice_datagram *datagrams, int most) {
-    enum { MOST = 4 };
+    enum { MOST = 8 };
     struct sockaddr_nl addresses[MOST];
     struct iovec vectors[MOST];
     struct mmsghdr messages[MOST];

@@ -67,6 +67,22 @@ struct NLSocket: ~Copyable {
         guard code == 0 else { throw NetlinkError(operation: operation(), code: code) }
         return sequence
     }
+
+    /// Sends a batch in one datagram, and gives the sequence number of its first request; the others
+    /// follow. Calls nl_sendto. The kernel carries all of them out inside this call.
+    func send(_ batch: borrowing RequestBatch) throws(NetlinkError) -> UInt32 {
+        var first: UInt32 = 0
+        for place in 0..<batch.count {
+            let number = unsafe nl_socket_use_seq(pointer)
+            if place == 0 { first = number }
+        }
+        var datagram = batch.datagram(sequence: first, port: port)
+        let code = unsafe datagram.withUnsafeMutableBytes { bytes in
+            unsafe nl_sendto(pointer, bytes.baseAddress, bytes.count) < 0 ? currentError() : 0
+        }
+        guard code == 0 else { throw NetlinkError(operation: batch.operation(0), code: code) }
+        return first
+    }
 }
 
 /// errno of the call just made, EIO where it set none. libnl's own codes are lossy: EINVAL, EFAULT

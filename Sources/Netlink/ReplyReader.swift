@@ -1,9 +1,9 @@
-// Receiving the answer to one request: the one place where sender, sequence, port, length, an
+// Receiving the answers to requests: the one place where sender, sequence, port, length, an
 // interrupted dump and the end of it are checked.
 // Invariants: one kept page-aligned buffer and one receive size for a socket's life, since the
 // kernel sizes a dump's datagrams by the largest size it ever saw and cuts off silently what a
 // smaller read leaves; nothing is allocated while all is well, and no clock is read for an answer that
-// is there at once.
+// is there at once, whole.
 internal import CNetlink
 
 /// The kept buffer of a socket.
@@ -15,7 +15,7 @@ struct ReceiveBuffer: ~Copyable {
     private let received: UnsafeMutableBufferPointer<sluice_datagram>
     private let byteCount: Int
 
-    /// A buffer of places of `byteCount` bytes, whole pages, for so many `datagrams` at once (1 to 4).
+    /// A buffer of places of `byteCount` bytes, whole pages, for so many `datagrams` at once (1 to 8).
     init(byteCount: Int, datagrams: Int = 1) {
         self.byteCount = byteCount
         unsafe storage = .allocate(byteCount: byteCount * datagrams, alignment: 4096)
@@ -106,7 +106,22 @@ extension ReceiveBuffer {
         descriptor: Int32, sequence: UInt32, port: UInt32, timeoutMilliseconds: Int32,
         takingHead: (RawSpan) -> Int = { _ in 0 }, _ body: (UInt16, RawSpan) -> Void
     ) -> ReplyEnd {
+        receiveReplies(
+            descriptor: descriptor, sequence: sequence, count: 1, port: port,
+            timeoutMilliseconds: timeoutMilliseconds, takingHead: takingHead, body
+        ) { _ in }
+    }
+
+    /// Receives the answers to `count` requests that were sent together, numbered from `sequence` on;
+    /// the kernel gives them in their order (netlink_rcv_skb). `ended` gets how each but the last ended;
+    /// the last is given, or the one at which the rest was given up.
+    func receiveReplies(
+        descriptor: Int32, sequence: UInt32, count requests: Int, port: UInt32,
+        timeoutMilliseconds: Int32, takingHead: (RawSpan) -> Int = { _ in 0 },
+        _ body: (UInt16, RawSpan) -> Void, ended: (ReplyEnd) -> Void
+    ) -> ReplyEnd {
         var end = ReplyEnd()
+        var place = 0
         var isOver = false
         var deadline: Int64?
         /// Of the time that there is, which begins with the first call.
@@ -116,16 +131,23 @@ extension ReceiveBuffer {
             deadline = last
             return last - now
         }
+        /// Takes one datagram, which is over at the end of an answer.
+        func take(_ datagram: RawSpan) {
+            let rest = datagram.extracting(droppingFirst: takingHead(datagram))
+            let number = sequence &+ UInt32(place)
+            guard self.take(rest, sequence: number, port: port, into: &end, body) else { return }
+            isOver = place + 1 == requests || end.isOutOfStep
+            guard !isOver else { return }
+            ended(end)
+            end = ReplyEnd()
+            place += 1
+        }
         while !isOver {
             switch receive(descriptor) {
             case .datagrams(let count):
-                for place in 0..<count where !isOver {
-                    switch datagram(at: place) {
-                    case .whole(let length):
-                        withDatagram(at: place, length) { datagram in
-                            let rest = datagram.extracting(droppingFirst: takingHead(datagram))
-                            isOver = take(rest, sequence: sequence, port: port, into: &end, body)
-                        }
+                for datagram in 0..<count where !isOver {
+                    switch self.datagram(at: datagram) {
+                    case .whole(let length): withDatagram(at: datagram, length) { take($0) }
                     case .foreign: break
                     case .truncated: end.code = EMSGSIZE
                     }

@@ -129,31 +129,17 @@ extension RouteSocket {
     public mutating func link(index: Int32) throws(NetlinkError) -> Link? {
         // The kernel takes index 0 without a name for a malformed request.
         guard index > 0 else { return nil }
-        return try getLink(
-            try Message.getLink(index: index, flags: 0), "get interface \(index)")
+        return try runOne { (batch) throws(NetlinkError) in
+            try batch.getLink(index: index)
+        }.link()
     }
 
     /// The interface with this name; nil where there is none.
     public mutating func link(name: [UInt8]) throws(NetlinkError) -> Link? {
         guard (1..<Int(IFNAMSIZ)).contains(name.count), !name.contains(0) else { return nil }
-        var message = try Message.getLink(index: 0, flags: 0)
-        message.put(IFLA_IFNAME, bytes: name + [0])
-        return try getLink(message, "get interface \(printable(name))")
-    }
-
-    private mutating func getLink(
-        _ message: borrowing Message, _ operation: @autoclosure () -> String
-    ) throws(NetlinkError) -> Link? {
-        var found: Link?
-        do {
-            try transact(message, operation()) { type, payload in
-                if Int(type) == RTM_NEWLINK { found = Link(payload: payload) }
-            }
-        } catch {
-            if error.isNoInterface { return nil }
-            throw error
-        }
-        return found
+        return try runOne { (batch) throws(NetlinkError) in
+            try batch.getLink(name: name)
+        }.link()
     }
 
     /// Makes an ifb with one transmit queue, down.
@@ -168,15 +154,13 @@ extension RouteSocket {
     public mutating func createIFB(
         name: String, alias: String, mtu: UInt32? = nil
     ) throws(NetlinkError) -> Link {
-        let operation = "add ifb \(printable(name.utf8))"
-        guard (1..<Int(IFNAMSIZ)).contains(name.utf8.count), alias.utf8.count < 255 else {
-            throw NetlinkError(operation: operation, code: EINVAL)
-        }
-        try transact(
-            try Message.createIFB(name: name, alias: alias, mtu: mtu, operation: operation),
-            operation)
-        guard var link = try link(name: Array(name.utf8)) else {
-            throw NetlinkError(operation: operation, code: ENODEV)
+        var batch = emptyBatch
+        try batch.createIFB(name: name, alias: alias, mtu: mtu)
+        try batch.getLink(name: Array(name.utf8))
+        let answers = run(batch)
+        if let refusal = answers[0].refusal { throw refusal }
+        guard var link = try answers[1].link() else {
+            throw NetlinkError(operation: batch.operation(0), code: ENODEV)
         }
         if link.alias ?? [] == Array(alias.utf8) { return link }
         do {
@@ -207,9 +191,10 @@ extension RouteSocket {
 
     /// Sets an interface up or down. `ip link set dev D up`
     public mutating func setLink(_ index: Int32, up: Bool) throws(NetlinkError) {
-        let operation = "set interface \(index) \(up ? "up" : "down")"
-        try transact(
-            try Message.changeLink(index, up: up, operation: operation), operation)
+        let answer = try runOne { (batch) throws(NetlinkError) in
+            try batch.setLink(index, up: up)
+        }
+        if let refusal = answer.refusal { throw refusal }
     }
 
     /// Deletes an interface. `ip link del dev D`

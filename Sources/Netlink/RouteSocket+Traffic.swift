@@ -1,5 +1,5 @@
-// Traffic control: qdiscs, classes and filters, written one at a time, listed as the kernel has
-// them.
+// Traffic control: qdiscs, classes and filters, each written alone (`RequestBatch` writes several),
+// and listed as the kernel has them.
 internal import CNetlink
 
 extension RouteSocket {
@@ -26,19 +26,9 @@ extension RouteSocket {
     public mutating func qdisc(
         of index: Int32, parent: Handle
     ) throws(NetlinkError) -> QdiscRecord? {
-        var message = try Message(type: RTM_GETQDISC, flags: NLM_F_ECHO)
-        message.append(tcmsg(index: index, handle: .unspecified, parent: parent))
-        var found: QdiscRecord?
-        do {
-            try transact(message, "get qdisc at \(parent) of interface \(index)") { type, payload in
-                found = QdiscRecord(type: type, payload: payload) ?? found
-            }
-        } catch {
-            // EINVAL: there is one that is not shown (tc_qdisc_dump_ignore).
-            if error.code == ENOENT || error.code == EINVAL { return nil }
-            throw error
-        }
-        return found
+        try runOne { (batch) throws(NetlinkError) in
+            try batch.getQdisc(of: index, parent: parent)
+        }.askedQdisc()
     }
 
     private mutating func listQdiscs(
@@ -64,12 +54,9 @@ extension RouteSocket {
     public mutating func add(
         _ qdisc: Qdisc, to index: Int32, parent: Handle, handle: Handle
     ) throws(NetlinkError) -> QdiscRecord? {
-        try change(
-            try .qdisc(
-                RTM_NEWQDISC, flags: NLM_F_CREATE | NLM_F_EXCL, qdisc, index: index,
-                parent: parent, handle: handle, clock: clock),
-            "add \(qdisc.kind) qdisc \(handle) on interface \(index)",
-            QdiscRecord.init(type:payload:))
+        try runOne { (batch) throws(NetlinkError) in
+            try batch.add(qdisc, to: index, parent: parent, handle: handle)
+        }.qdisc()
     }
 
     /// Puts a root qdisc in the place of whatever is there, in one request, so that the interface
@@ -92,12 +79,9 @@ extension RouteSocket {
     public mutating func change(
         _ qdisc: Qdisc, of index: Int32, parent: Handle, handle: Handle
     ) throws(NetlinkError) -> QdiscRecord? {
-        try change(
-            try .qdisc(
-                RTM_NEWQDISC, flags: 0, qdisc, index: index, parent: parent, handle: handle,
-                clock: clock),
-            "change \(qdisc.kind) qdisc \(handle) on interface \(index)",
-            QdiscRecord.init(type:payload:))
+        try runOne { (batch) throws(NetlinkError) in
+            try batch.change(qdisc, of: index, parent: parent, handle: handle)
+        }.qdisc()
     }
 
     /// Deletes a qdisc and what hangs on it; with `kind`, only if it is of that kind.
@@ -119,11 +103,9 @@ extension RouteSocket {
     public mutating func addClass(
         _ htb: HTBClass, to index: Int32, parent: Handle, classID: Handle
     ) throws(NetlinkError) -> ClassRecord? {
-        try change(
-            try .htbClass(
-                flags: NLM_F_CREATE | NLM_F_EXCL, htb, index: index, parent: parent,
-                classID: classID, clock: clock),
-            "add htb class \(classID) on interface \(index)", ClassRecord.init(type:payload:))
+        try runOne { (batch) throws(NetlinkError) in
+            try batch.addClass(htb, to: index, parent: parent, classID: classID)
+        }.trafficClass()
     }
 
     /// Changes an htb class in place. `tc class change dev D parent P classid C htb …`
@@ -131,10 +113,9 @@ extension RouteSocket {
     public mutating func changeClass(
         _ htb: HTBClass, of index: Int32, parent: Handle, classID: Handle
     ) throws(NetlinkError) -> ClassRecord? {
-        try change(
-            try .htbClass(
-                flags: 0, htb, index: index, parent: parent, classID: classID, clock: clock),
-            "change htb class \(classID) on interface \(index)", ClassRecord.init(type:payload:))
+        try runOne { (batch) throws(NetlinkError) in
+            try batch.changeClass(htb, of: index, parent: parent, classID: classID)
+        }.trafficClass()
     }
 
     /// Deletes a class. `tc class del dev D classid C`
@@ -163,16 +144,7 @@ extension RouteSocket {
     public mutating func put(
         _ filter: Filter, on index: Int32
     ) throws(NetlinkError) -> FilterRecord? {
-        func operation() -> String {
-            "put filter \(filter.preference)/\(String(filter.handle, radix: 16)) on interface "
-                + "\(index) parent \(filter.parent)"
-        }
-        guard filter.preference != 0, filter.handle != 0,
-            filter.actions.count <= Int(TCA_ACT_MAX_PRIO)
-        else { throw NetlinkError(operation: operation(), code: EINVAL) }
-        return try change(
-            try .filter(filter, index: index, clock: clock), operation(),
-            FilterRecord.init(type:payload:))
+        try runOne { (batch) throws(NetlinkError) in try batch.put(filter, on: index) }.filter()
     }
 
     /// Deletes one filter. `tc filter del dev D parent P pref N protocol PR handle H KIND`
@@ -205,14 +177,6 @@ extension RouteSocket {
         return try dump(
             message, "list filters of interface \(index) parent \(parent)",
             FilterRecord.init(type:payload:))
-    }
-}
-
-extension QdiscRecord {
-    /// Nil for a message that tells of no qdisc.
-    fileprivate init?(type: UInt16, payload: RawSpan) {
-        guard Int(type) == RTM_NEWQDISC else { return nil }
-        self.init(payload: payload)
     }
 }
 

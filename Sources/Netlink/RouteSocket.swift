@@ -1,4 +1,5 @@
-// Programming the kernel: one request at a time over one libnl socket, each answer checked.
+// Programming the kernel: one request, or one batch of them, at a time over one libnl socket, each
+// answer checked.
 // Invariants: an answer is waited for no longer than the time-out; a socket whose answer did not
 // end is replaced before the next request; an interrupted dump is repeated twice at most.
 internal import CNetlink
@@ -8,8 +9,9 @@ internal import CNetlink
 /// RTNL inside sendmsg(2), nothing can end the call.
 public struct RouteSocket: ~Copyable {
     private var socket: NLSocket
-    /// Room for what a change is answered with, the object and the acknowledgement, at once.
-    private let buffer = ReceiveBuffer(byteCount: 65_536, datagrams: 2)
+    /// Room for what a batch is answered with at once: of each request the object and the
+    /// acknowledgement.
+    private let buffer = ReceiveBuffer(byteCount: 65_536, datagrams: 8)
     private var isOutOfStep = false
     /// The scheduler's clock, for bursts.
     let clock: SchedulerClock
@@ -61,33 +63,39 @@ public struct RouteSocket: ~Copyable {
         }
     }
 
-    /// Sends a change, and gives the object as it stands by then: the kernel tells its listeners of
-    /// it, and with NLM_F_ECHO the sender too, before the acknowledgement (rtnetlink_send). What is
-    /// read so cannot be older than the change, and costs no request. Nil where nothing is told.
-    mutating func change<Record>(
-        _ message: consuming Message, _ operation: @autoclosure () -> String,
-        _ decode: (UInt16, RawSpan) -> Record?
-    ) throws(NetlinkError) -> Record? {
-        message.askForEcho()
-        var told: Record?
-        try transact(message, operation()) { type, payload in
-            if let record = decode(type, payload) { told = record }
-        }
-        return told
-    }
-
     private mutating func exchange(
         _ message: borrowing Message, _ operation: @autoclosure () -> String,
         _ body: (UInt16, RawSpan) -> Void
     ) throws(NetlinkError) -> ReplyEnd {
-        if isOutOfStep {
-            socket = try NLSocket.connect()
-            isOutOfStep = false
-        }
+        try renewIfOutOfStep()
         let sequence = try socket.send(message, operation: operation())
-        let end = buffer.receiveReply(
-            descriptor: socket.descriptor, sequence: sequence, port: socket.port,
-            timeoutMilliseconds: timeoutMilliseconds, body)
+        return receive(sequence, count: 1, body) { _ in }
+    }
+
+    /// Sends a batch; `body` gets what is told of the one request after the other, `ended` how each but
+    /// the last ended.
+    mutating func exchangeAll(
+        _ batch: borrowing RequestBatch, _ body: (UInt16, RawSpan) -> Void,
+        ended: (ReplyEnd) -> Void
+    ) throws(NetlinkError) -> ReplyEnd {
+        try renewIfOutOfStep()
+        let sequence = try socket.send(batch)
+        return receive(sequence, count: batch.count, body, ended: ended)
+    }
+
+    private mutating func renewIfOutOfStep() throws(NetlinkError) {
+        guard isOutOfStep else { return }
+        socket = try NLSocket.connect()
+        isOutOfStep = false
+    }
+
+    private mutating func receive(
+        _ sequence: UInt32, count: Int, _ body: (UInt16, RawSpan) -> Void,
+        ended: (ReplyEnd) -> Void
+    ) -> ReplyEnd {
+        let end = buffer.receiveReplies(
+            descriptor: socket.descriptor, sequence: sequence, count: count, port: socket.port,
+            timeoutMilliseconds: timeoutMilliseconds, body, ended: ended)
         isOutOfStep = end.isOutOfStep
         return end
     }

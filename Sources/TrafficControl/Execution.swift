@@ -1,4 +1,8 @@
-// Carries out steps, one request each, and keeps what the kernel answered: the tree as it is then.
+// Carries out steps, and keeps what the kernel answered: the tree as it is then.
+//
+// Invariants: an ifb was confirmed, up and with its queues, before anything leads to it; a hook is known
+// to be ours before a filter is put on it; what is taken out goes after what takes its place was
+// confirmed.
 import LinuxSystem
 import Mitigation
 import Netlink
@@ -28,7 +32,104 @@ struct Execution {
         self.guardCode = guardCode
     }
 
-    mutating func run(_ step: Step, on socket: inout RouteSocket) throws(StepFailure) {
+    /// Carries the steps out in their order, and throws at the first that is refused. Those that may stand
+    /// without each other go to the kernel together (`Step.company`), and one of them may have been done
+    /// behind one that was refused.
+    mutating func run(_ steps: [Step], on socket: inout RouteSocket) throws(StepFailure) {
+        var round = Round(batch: socket.emptyBatch)
+        for step in steps {
+            if step.company == nil || step.company != round.company || round.batch.isFull {
+                try settle(&round, on: &socket)
+                round.company = step.company
+            }
+            do throws(StepFailure) {
+                if round.company == nil {
+                    try runAlone(step, on: &socket)
+                } else {
+                    try add(step, to: &round)
+                }
+            } catch {
+                try settle(&round, on: &socket)
+                throw error
+            }
+        }
+        try settle(&round, on: &socket)
+    }
+
+    /// What goes to the kernel together, and what each answer is about.
+    private struct Round {
+        var company: Step.Company?
+        var batch: RequestBatch
+        var subjects: [Subject] = []
+    }
+
+    private enum Subject {
+        case hook
+        case qdisc(Device)
+        case trafficClass(Device)
+        /// `put`: the entry of an eBPF policer that was written for it.
+        case filter(Device, under: Handle, put: PutBuckets?)
+        case raised
+        case link(IFBRole)
+    }
+
+    private struct PutBuckets {
+        let direction: Mitigation.Direction
+        let buckets: TokenBuckets
+        /// The entry was there before.
+        let isHeld: Bool
+
+        /// No filter leads to it.
+        func takeBack() {
+            if !isHeld { buckets.remove() }
+        }
+    }
+
+    private mutating func settle(
+        _ round: inout Round, on socket: inout RouteSocket
+    ) throws(StepFailure) {
+        guard !round.subjects.isEmpty else { return }
+        let (batch, subjects) = (round.batch, round.subjects)
+        round = Round(batch: socket.emptyBatch)
+        var failure: StepFailure?
+        for (subject, answer) in zip(subjects, socket.run(batch)) {
+            if let refusal = answer.refusal {
+                failure = failure ?? .netlink(refusal)
+                // Where there was no answer the filter may stand.
+                if case .filter(_, _, let put?) = subject, refusal.isAnswer { put.takeBack() }
+            } else {
+                do throws(StepFailure) { try take(answer.object, of: subject) } catch {
+                    failure = failure ?? error
+                }
+            }
+        }
+        if let failure { throw failure }
+    }
+
+    /// Takes what the kernel told of a step; where it told nothing, what stands is not known.
+    private mutating func take(_ told: Answer.Object?, of subject: Subject) throws(StepFailure) {
+        switch (subject, told) {
+        case (.raised, _): break
+        case (.link(let role), .link(let link)?) where link.isUp: tree.ifbs[role]?.link = link
+        case (.link(let role), _): throw .mismatch("\(role.name(of: port.index)) does not come up")
+        case (.qdisc(let device), .qdisc(let record)?): tree.update(device) { $0.add(record) }
+        case (.trafficClass(let device), .trafficClass(let record)?):
+            tree.update(device) { $0.add(record) }
+        case (.filter(let device, let parent, let put), _):
+            if let put { tree.buckets[put.direction] = put.buckets }
+            guard case .filter(let record)? = told else {
+                isToldWhole = false
+                return
+            }
+            tree.add(record, on: device, under: parent)
+        default: isToldWhole = false
+        }
+    }
+
+    /// A step that goes alone.
+    private mutating func runAlone(
+        _ step: Step, on socket: inout RouteSocket
+    ) throws(StepFailure) {
         switch step {
         case .createIFB(let role):
             let name = role.name(of: port.index)
@@ -43,62 +144,8 @@ struct Execution {
             let index = try index(of: .ifb(role))
             try StepFailure.netlinked { () throws(NetlinkError) in try socket.deleteLink(index) }
             tree.ifbs[role] = nil
-        case .raise(let role): try raise(role, on: &socket)
         case .putGuard(let wanted): try put(wanted, socket: &socket)
-        case .putFilter(let device, let filter): try put(filter, on: device, socket: &socket)
         case .setBuckets(let direction, let limits): try set(limits, of: direction)
-        case .addHook:
-            try changeHook(step, on: &socket)
-            madeHook = true
-        case .deleteHook, .deleteFilter: try changeHook(step, on: &socket)
-        case .addQdisc, .changeQdisc, .deleteQdisc, .addClass, .changeClass, .replaceRoot,
-            .putBack:
-            try changeQueues(step, on: &socket)
-        }
-    }
-
-    private mutating func changeHook(
-        _ step: Step, on socket: inout RouteSocket
-    ) throws(StepFailure) {
-        try StepFailure.netlinked { () throws(NetlinkError) in
-            switch step {
-            case .addHook(let hook):
-                note(
-                    try socket.add(
-                        hook == .clsact ? .clsact : .ingress, to: port.index, parent: .ingress,
-                        handle: .ingressQdisc)
-                ) { tree, hook in tree.hook = Site.Hook(rawValue: hook.kind) }
-            case .deleteHook:
-                try socket.deleteQdisc(of: port.index, parent: .ingress, handle: .ingressQdisc)
-                tree.removeHook()
-            case .deleteFilter(let filter):
-                try socket.deleteFilter(
-                    on: port.index, parent: filter.parent, preference: filter.preference,
-                    proto: filter.proto, handle: filter.handle, kind: filter.kind)
-                tree.remove(filter)
-            default: break
-            }
-        }
-    }
-
-    private mutating func changeQueues(
-        _ step: Step, on socket: inout RouteSocket
-    ) throws(StepFailure) {
-        switch step {
-        case .addQdisc(let device, let wanted):
-            let index = try index(of: device)
-            try StepFailure.netlinked { () throws(NetlinkError) in
-                let told = try socket.add(
-                    wanted.qdisc, to: index, parent: wanted.parent, handle: wanted.handle)
-                note(told, on: device) { $0.add($1) }
-            }
-        case .changeQdisc(let device, let wanted):
-            let index = try index(of: device)
-            try StepFailure.netlinked { () throws(NetlinkError) in
-                let told = try socket.change(
-                    wanted.qdisc, of: index, parent: wanted.parent, handle: wanted.handle)
-                note(told, on: device) { $0.add($1) }
-            }
         case .deleteQdisc(let device, let parent, let handle):
             let index = try index(of: device)
             try StepFailure.netlinked { () throws(NetlinkError) in
@@ -116,22 +163,83 @@ struct Execution {
                 try socket.put(replica, on: port.index)
             }
             isToldWhole = false
+        case .addHook(let hook):
+            let told = try StepFailure.netlinked { () throws(NetlinkError) in
+                try socket.add(
+                    hook == .clsact ? .clsact : .ingress, to: port.index, parent: .ingress,
+                    handle: .ingressQdisc)
+            }
+            madeHook = true
+            guard let told else {
+                isToldWhole = false
+                return
+            }
+            tree.hook = Site.Hook(rawValue: told.kind)
+        case .deleteHook:
+            try StepFailure.netlinked { () throws(NetlinkError) in
+                try socket.deleteQdisc(of: port.index, parent: .ingress, handle: .ingressQdisc)
+            }
+            tree.removeHook()
+        case .deleteFilter(let filter):
+            try StepFailure.netlinked { () throws(NetlinkError) in
+                try socket.deleteFilter(
+                    on: port.index, parent: filter.parent, preference: filter.preference,
+                    proto: filter.proto, handle: filter.handle, kind: filter.kind)
+            }
+            tree.remove(filter)
+        case .addQdisc, .changeQdisc, .addClass, .changeClass, .raise, .putFilter: break
+        }
+    }
+
+    /// A step that goes with others.
+    private mutating func add(_ step: Step, to round: inout Round) throws(StepFailure) {
+        switch step {
+        case .addQdisc(let device, let wanted):
+            let index = try index(of: device)
+            try append(.qdisc(device), to: &round) { (batch) throws(NetlinkError) in
+                try batch.add(
+                    wanted.qdisc, to: index, parent: wanted.parent, handle: wanted.handle)
+            }
+        case .changeQdisc(let device, let wanted):
+            let index = try index(of: device)
+            try append(.qdisc(device), to: &round) { (batch) throws(NetlinkError) in
+                try batch.change(
+                    wanted.qdisc, of: index, parent: wanted.parent, handle: wanted.handle)
+            }
         case .addClass(let device, let wanted):
             let index = try index(of: device)
-            try StepFailure.netlinked { () throws(NetlinkError) in
-                let told = try socket.addClass(
+            try append(.trafficClass(device), to: &round) { (batch) throws(NetlinkError) in
+                try batch.addClass(
                     wanted.htb, to: index, parent: Ownership.rootHandle, classID: wanted.id)
-                note(told, on: device) { $0.add($1) }
             }
         case .changeClass(let device, let wanted):
             let index = try index(of: device)
-            try StepFailure.netlinked { () throws(NetlinkError) in
-                let told = try socket.changeClass(
+            try append(.trafficClass(device), to: &round) { (batch) throws(NetlinkError) in
+                try batch.changeClass(
                     wanted.htb, of: index, parent: Ownership.rootHandle, classID: wanted.id)
-                note(told, on: device) { $0.add($1) }
             }
-        default: break
+        case .raise(let role):
+            // Up, and seen up: a redirect to an ifb that is down cuts the VM off silently.
+            let index = try index(of: .ifb(role))
+            try append(.raised, to: &round) { (batch) throws(NetlinkError) in
+                try batch.setLink(index, up: true)
+            }
+            try append(.link(role), to: &round) { (batch) throws(NetlinkError) in
+                try batch.getLink(index: index)
+            }
+        case .putFilter(let device, let filter): try add(filter, on: device, to: &round)
+        case .addHook, .createIFB, .deleteIFB, .deleteQdisc, .replaceRoot, .putBack, .putGuard,
+            .setBuckets, .deleteFilter, .deleteHook:
+            break
         }
+    }
+
+    private func append(
+        _ subject: Subject, to round: inout Round,
+        _ fill: (inout RequestBatch) throws(NetlinkError) -> Void
+    ) throws(StepFailure) {
+        do throws(NetlinkError) { try fill(&round.batch) } catch { throw .netlink(error) }
+        round.subjects.append(subject)
     }
 
     private func index(of device: Device) throws(StepFailure) -> Int32 {
@@ -145,84 +253,36 @@ struct Execution {
         }
     }
 
-    /// Takes what the kernel told of a change; where it told nothing, what stands is not known.
-    private mutating func note<Record>(
-        _ told: Record?, _ body: (inout ObservedTree, Record) -> Void
-    ) {
-        guard let told else {
-            isToldWhole = false
-            return
-        }
-        body(&tree, told)
-    }
-
-    /// The same of a device's queues.
-    private mutating func note<Record>(
-        _ told: Record?, on device: Device, _ body: (inout ObservedQueues, Record) -> Void
-    ) {
-        note(told) { tree, told in tree.update(device) { body(&$0, told) } }
-    }
-
-    /// Puts a filter, and takes it as the kernel tells it.
-    private mutating func put(
-        _ filter: Filter, on device: Device, under parent: Handle, _ socket: inout RouteSocket
+    private mutating func add(
+        _ wanted: WantedFilter, on device: Device, to round: inout Round
     ) throws(StepFailure) {
         let index = try index(of: device)
-        try StepFailure.netlinked { () throws(NetlinkError) in
-            note(try socket.put(filter, on: index)) { tree, told in
-                tree.add(told, on: device, under: parent)
-            }
-        }
-    }
-
-    /// Up, and seen up: a redirect to an ifb that is down cuts the VM off silently.
-    private mutating func raise(
-        _ role: IFBRole, on socket: inout RouteSocket
-    ) throws(StepFailure) {
-        let index = try index(of: .ifb(role))
-        let link = try StepFailure.netlinked { () throws(NetlinkError) in
-            try socket.setLink(index, up: true)
-            return try socket.link(index: index)
-        }
-        guard let link, link.isUp else {
-            throw .mismatch("\(role.name(of: port.index)) does not come up")
-        }
-        tree.ifbs[role]?.link = link
-    }
-
-    private mutating func put(
-        _ wanted: WantedFilter, on device: Device, socket: inout RouteSocket
-    ) throws(StepFailure) {
         let actions = try actions(of: wanted)
-        func filter(_ match: Match) -> Filter {
-            Filter(
-                parent: parent(wanted.parent), preference: wanted.preference,
-                handle: Ownership.filterHandle, match: match, classID: wanted.classID,
-                actions: actions)
-        }
+        let match: Match
+        var put: PutBuckets?
         switch wanted.match {
-        case .classic(let program):
-            try put(filter(.classicBPF(program)), on: device, under: wanted.parent, &socket)
+        case .classic(let program): match = .classicBPF(program)
         case .buckets(let direction, let tcpPorts, _, let limits):
             let held = tree.buckets[direction]
             let (buckets, program) = try StepFailure.bpfed { () throws(BPFError) in
                 try policers.buckets(
                     of: port.index, direction, tcpPorts: tcpPorts, limits, held: held)
             }
-            let match = Match.extendedBPF(
-                descriptor: program, name: tag.name(tcpPorts: tcpPorts))
-            do throws(StepFailure) {
-                try put(filter(match), on: device, under: wanted.parent, &socket)
-            } catch {
-                // Where there was no answer the filter may stand.
-                if case .netlink(let refusal) = error, refusal.isAnswer,
-                    held?.isSame(as: buckets) != true
-                {
-                    buckets.remove()
-                }
-                throw error
+            match = .extendedBPF(descriptor: program, name: tag.name(tcpPorts: tcpPorts))
+            put = PutBuckets(
+                direction: direction, buckets: buckets, isHeld: held?.isSame(as: buckets) == true)
+        }
+        let filter = Filter(
+            parent: parent(wanted.parent), preference: wanted.preference,
+            handle: Ownership.filterHandle, match: match, classID: wanted.classID,
+            actions: actions)
+        do throws(StepFailure) {
+            try append(.filter(device, under: wanted.parent, put: put), to: &round) {
+                (batch) throws(NetlinkError) in try batch.put(filter, on: index)
             }
-            tree.buckets[direction] = buckets
+        } catch {
+            put?.takeBack()
+            throw error
         }
     }
 
@@ -233,7 +293,14 @@ struct Execution {
             let filter = Filter(
                 parent: parent(wanted.parent), preference: wanted.preference,
                 handle: wanted.handle, match: match, actions: actions)
-            try self.put(filter, on: .port, under: wanted.parent, &socket)
+            let told = try StepFailure.netlinked { () throws(NetlinkError) in
+                try socket.put(filter, on: port.index)
+            }
+            guard let told else {
+                isToldWhole = false
+                return
+            }
+            tree.add(told, on: .port, under: wanted.parent)
         }
         switch wanted.match {
         case .rule(let digest, let countsSources):
@@ -304,6 +371,26 @@ struct Execution {
 }
 
 extension Step {
+    /// Steps that go to the kernel together, though one of them be refused.
+    enum Company {
+        /// A device's queues, of which each needs the one before.
+        case queues
+        /// Filters on a hook that stands.
+        case filters
+    }
+
+    /// Nil: it goes alone.
+    var company: Company? {
+        switch self {
+        case .addQdisc, .changeQdisc, .addClass, .changeClass, .raise: .queues
+        case .putFilter(_, let filter): filter.parent == Ownership.rootHandle ? .queues : .filters
+        case .addHook, .createIFB, .deleteIFB, .deleteQdisc, .replaceRoot, .putBack, .putGuard,
+            .setBuckets,
+            .deleteFilter, .deleteHook:
+            nil
+        }
+    }
+
     /// What it is about, for an alert: `filter pref 13 on vm-1-00aa`.
     func summary(_ port: ControlledPort) -> String {
         switch self {

@@ -161,9 +161,9 @@ enum KernelProbe {
                 port: ControlledPort(index: index, name: PortName(name), mtu: 1500),
                 tag: Tag(index: index, incident: 0, rung: .police, ownsHook: true),
                 from: ObservedTree(), policers: BPFPolicers())
-            try execution.run(.addHook(.clsact), on: &socket)
-            defer { try? execution.run(.deleteHook, on: &socket) }
-            try execution.run(.putFilter(.port, wanted), on: &socket)
+            try execution.run([.addHook(.clsact)], on: &socket)
+            defer { try? execution.run([.deleteHook], on: &socket) }
+            try execution.run([.putFilter(.port, wanted)], on: &socket)
             return nil
         } catch {
             return error.told.description

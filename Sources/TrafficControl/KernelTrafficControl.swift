@@ -3,7 +3,7 @@ internal import LinuxSystem
 //
 // Invariants: `installed` holds what was last confirmed on each port; a failed change is undone to
 // that, so that a port never has less protection than before. A change is confirmed by the objects as
-// the kernel tells them with it, each in its answer (RouteSocket.change); that they go on to stand is
+// the kernel tells them with it, each in its answer (RequestBatch); that they go on to stand is
 // seen by the looks that come once a second (Repair), which ask for everything.
 public import Mitigation
 internal import Netlink
@@ -256,7 +256,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
                 ownsHook: ownsHook),
             from: observed, policers: policers, guardCode: guardCode)
         do throws(StepFailure) {
-            for step in steps { try execution.run(step, on: &socket) }
+            try execution.run(steps, on: &socket)
             if !steps.isEmpty {
                 let after =
                     execution.isToldWhole

@@ -33,6 +33,15 @@ struct Known {
     }
 }
 
+/// What is asked for at once.
+private struct Outset {
+    let link: Link
+    /// What is at the port's hook, where that was asked for alone.
+    var hook: QdiscRecord?
+    /// The interface with the name of each ifb that was asked for.
+    var ifbs: [IFBRole: Link?] = [:]
+}
+
 extension RouteSocket {
     /// What stands on a port.
     mutating func observe(
@@ -63,12 +72,13 @@ extension RouteSocket {
     private mutating func observation(
         of port: ControlledPort, _ known: Known
     ) throws(StepFailure) -> ObservedTree? {
-        let link = try StepFailure.netlinked { () throws(NetlinkError) -> Link? in
-            try self.link(index: port.index)
+        let outset = try StepFailure.netlinked { () throws(NetlinkError) -> Outset? in
+            try self.outset(of: port.index, known)
         }
-        guard let link else { throw .gone }
+        guard let outset else { throw .gone }
+        let link = outset.link
         return try StepFailure.netlinked { () throws(NetlinkError) -> ObservedTree? in
-            var tree = try tree(of: link, known)
+            var tree = try tree(from: outset, known)
             tree?.chains = known.chains.filter { $0.hangs(on: link.name) }
             if known.readsRoot, tree?.port.foreignRoot != nil {
                 let qdiscs =
@@ -81,17 +91,41 @@ extension RouteSocket {
         }
     }
 
+    /// Asks at once for what does not depend on an answer; nil where the port is not there.
+    private mutating func outset(
+        of index: Int32, _ known: Known
+    ) throws(NetlinkError) -> Outset? {
+        // The kernel takes index 0 without a name for a malformed request.
+        guard index > 0 else { return nil }
+        var batch = emptyBatch
+        try batch.getLink(index: index)
+        var roles: [IFBRole] = []
+        if known.qdiscs == nil {
+            try batch.getQdisc(of: index, parent: .ingress)
+            roles = IFBRole.allCases.filter { known.places?.ifbs.contains($0) != false }
+            for role in roles { try batch.getLink(name: Array(role.name(of: index).utf8)) }
+        }
+        let answers = run(batch)
+        guard let link = try answers[0].link() else { return nil }
+        var outset = Outset(link: link)
+        if known.qdiscs == nil { outset.hook = try answers[1].askedQdisc() }
+        for (role, answer) in zip(roles, answers.dropFirst(2)) {
+            outset.ifbs[role] = .some(try answer.link())
+        }
+        return outset
+    }
+
     private mutating func tree(
-        of link: Link, _ known: Known
+        from outset: Outset, _ known: Known
     ) throws(NetlinkError) -> ObservedTree? {
+        let link = outset.link
         var tree = ObservedTree()
         tree.link = link
         guard let queues = try queues(of: link, known) else { return nil }
         tree.port = queues
-        let hook: QdiscRecord? =
-            if known.qdiscs == nil {
-                try qdisc(of: link.index, parent: .ingress)
-            } else { queues.qdiscs.first { $0.handle == .ingressQdisc } }
+        let hook =
+            known.qdiscs == nil
+            ? outset.hook : queues.qdiscs.first { $0.handle == .ingressQdisc }
         tree.hook = hook.flatMap { Site.Hook(rawValue: $0.kind) }
         // Asked for alone, a hook that is not there has no filters; a dump may have missed it.
         if hook != nil || known.qdiscs != nil {
@@ -103,8 +137,11 @@ extension RouteSocket {
         }
         for role in IFBRole.allCases
         where known.places?.ifbs.contains(role) != false || tree.redirects(to: role) {
-            let name = Array(role.name(of: link.index).utf8)
-            guard let ifb = try self.link(name: name) else { continue }
+            let named =
+                if let asked = outset.ifbs[role] { asked } else {
+                    try self.link(name: Array(role.name(of: link.index).utf8))
+                }
+            guard let ifb = named else { continue }
             if IFBRole.isUnfinished(ifb) { tree.unfinishedIFBs[role] = ifb.index }
             guard IFBRole.owner(of: ifb)?.role == role else { continue }
             guard let queues = try self.queues(of: ifb, known) else { return nil }

@@ -83,7 +83,7 @@ extension KernelTrafficControl {
             port: port, tag: Tag(index: port.index, incident: 0, rung: .normal, ownsHook: false),
             from: observed, policers: policers)
         let broken = observed.brokenRedirects
-        for filter in broken { try execution.run(.deleteFilter(filter), on: &socket) }
+        try execution.run(broken.map { .deleteFilter($0) }, on: &socket)
         return broken.first.map {
             .takenOut("filter pref \($0.preference) led to an ifb that is not there, or not up")
         }

@@ -65,13 +65,30 @@ final class Ours: Programmer {
 
     func steps() throws -> [Step] { try controller.tree.steps(on: port, controller.control) }
 
-    /// How many requests changed something in making the tree, and how many asked, before and after.
-    func requests() throws -> (changes: UInt64, questions: UInt64) {
-        let before = (cbench_netlink_changes(), cbench_netlink_questions())
+    /// How many requests changed something in making the tree, how many asked, before and after, and by
+    /// how many datagrams all of them went.
+    func requests() throws -> Requests {
+        let before = Requests.sent
         try make()
-        let after = (cbench_netlink_changes(), cbench_netlink_questions())
+        let after = Requests.sent
         try remove()
-        return (after.0 - before.0, after.1 - before.1)
+        return Requests(
+            changes: after.changes - before.changes, questions: after.questions - before.questions,
+            datagrams: after.datagrams - before.datagrams)
+    }
+}
+
+/// What was asked of the kernel.
+struct Requests {
+    var changes: UInt64 = 0
+    var questions: UInt64 = 0
+    var datagrams: UInt64 = 0
+
+    /// By this thread so far.
+    static var sent: Requests {
+        Requests(
+            changes: cbench_netlink_changes(), questions: cbench_netlink_questions(),
+            datagrams: cbench_netlink_datagrams())
     }
 }
 

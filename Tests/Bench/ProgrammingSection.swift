@@ -19,8 +19,7 @@ struct ProgrammingSection {
     fileprivate struct Findings: Sendable {
         var tree: String
         var links: Int
-        var changes: UInt64 = 0
-        var questions: UInt64 = 0
+        var requests = Requests()
         var times: [(title: String, times: Times)] = []
         var failures: [(title: String, why: String)] = []
     }
@@ -88,7 +87,7 @@ struct ProgrammingSection {
         defer { cbench_netlink_forget() }
         let ours = Ours(try Controller(tree), on: port)
         var findings = Findings(tree: tree.title, links: links)
-        (findings.changes, findings.questions) = try ours.requests()
+        findings.requests = try ours.requests()
         let steps = try ours.steps()
         let programmers: [(any Programmer)?] = [
             try Prepared(ours, on: port.index), ours,
@@ -206,8 +205,8 @@ struct ProgrammingSection {
             }
         }
         let requests = all.map { found in
-            "\(found.tree) at \(found.links.grouped) links: \(found.changes) changes, "
-                + "\(found.questions) questions"
+            "\(found.tree) at \(found.links.grouped) links: \(found.requests.changes) changes, "
+                + "\(found.requests.questions) questions, in \(found.requests.datagrams) datagrams"
         }
         let isUML = Machine.isUserMode
         let name = isUML ? "programming-full" : "programming"

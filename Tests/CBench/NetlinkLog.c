@@ -28,7 +28,7 @@ struct log {
     int program;
 };
 
-static _Thread_local uint64_t changes, questions, receptions;
+static _Thread_local uint64_t changes, questions, datagrams, receptions;
 static _Thread_local struct log *logs;
 static _Thread_local int log_count, current = -1;
 
@@ -64,11 +64,7 @@ static void keep_program(struct nlmsghdr *message, struct log *log) {
     memcpy((char *)program + NLA_HDRLEN, &log->program, sizeof log->program);
 }
 
-static void note(const void *name, size_t name_length, const void *bytes, size_t count) {
-    const struct sockaddr *address = name;
-    const struct nlmsghdr *message = bytes;
-    if (!address || name_length < sizeof address->sa_family || address->sa_family != AF_NETLINK) return;
-    if (count < sizeof *message || message->nlmsg_len > count) return;
+static void note_message(const struct nlmsghdr *message) {
     if (message->nlmsg_type < RTM_BASE) return;
     if (!is_change(message)) {
         questions++;
@@ -87,6 +83,19 @@ static void note(const void *name, size_t name_length, const void *bytes, size_t
     keep_program((struct nlmsghdr *)(grown + log->count), log);
     log->count += length;
     log->changes++;
+}
+
+// A datagram holds one request or several.
+static void note(const void *name, size_t name_length, const void *bytes, size_t count) {
+    const struct sockaddr *address = name;
+    if (!address || name_length < sizeof address->sa_family || address->sa_family != AF_NETLINK) return;
+    datagrams++;
+    for (size_t at = 0; at + sizeof(struct nlmsghdr) <= count;) {
+        const struct nlmsghdr *message = (const void *)((const char *)bytes + at);
+        if (message->nlmsg_len < sizeof *message || message->nlmsg_len > count - at) return;
+        note_message(message);
+        at += NLMSG_ALIGN(message->nlmsg_len);
+    }
 }
 
 #if !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
@@ -112,6 +121,7 @@ int recvmmsg(int descriptor, struct mmsghdr *messages, unsigned count, int flags
 
 uint64_t cbench_netlink_changes(void) { return changes; }
 uint64_t cbench_netlink_questions(void) { return questions; }
+uint64_t cbench_netlink_datagrams(void) { return datagrams; }
 uint64_t cbench_netlink_receptions(void) { return receptions; }
 
 int cbench_netlink_log(void) {

@@ -127,12 +127,13 @@ static int kind_of(int fd) {
     return kind_of_path(path);
 }
 
-static bool changes_something(const struct msghdr *message) {
-    const struct sockaddr_nl *to = message->msg_name;
-    if (to == NULL || message->msg_namelen < sizeof *to || to->nl_family != AF_NETLINK) return false;
-    if (message->msg_iovlen == 0 || message->msg_iov[0].iov_len < sizeof(struct nlmsghdr))
-        return false;
-    const struct nlmsghdr *header = message->msg_iov[0].iov_base;
+// A datagram whose first request changes something; the kernel works through all of it before it lets
+// the sender die.
+static bool changes_something(const struct sockaddr_nl *to, size_t name_length, const void *bytes,
+                              size_t count) {
+    if (to == NULL || name_length < sizeof *to || to->nl_family != AF_NETLINK) return false;
+    if (count < sizeof(struct nlmsghdr)) return false;
+    const struct nlmsghdr *header = bytes;
     // RTM_NEW, RTM_DEL, RTM_GET and RTM_SET of each object follow each other.
     return header->nlmsg_type >= RTM_BASE && header->nlmsg_type < RTM_MAX &&
            (header->nlmsg_type & 3) != 2;
@@ -140,7 +141,20 @@ static bool changes_something(const struct msghdr *message) {
 
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
     ssize_t sent = syscall(SYS_sendmsg, fd, message, flags);
-    if (sent >= 0 && changes_something(message) && is_last(REHEARSAL_NETLINK)) die();
+    if (sent >= 0 && message->msg_iovlen > 0 &&
+        changes_something(message->msg_name, message->msg_namelen, message->msg_iov[0].iov_base,
+                          message->msg_iov[0].iov_len) &&
+        is_last(REHEARSAL_NETLINK))
+        die();
+    return sent;
+}
+
+ssize_t sendto(int fd, const void *bytes, size_t count, int flags, const struct sockaddr *to,
+               socklen_t length) {
+    ssize_t sent = syscall(SYS_sendto, fd, bytes, count, flags, to, length);
+    if (sent >= 0 && changes_something((const void *)to, length, bytes, count) &&
+        is_last(REHEARSAL_NETLINK))
+        die();
     return sent;
 }
 

@@ -207,7 +207,7 @@ extension OwnersScene {
                     tag: Tag(
                         index: scene.port.index, incident: 3, rung: .shape, ownsHook: false),
                     from: observed, policers: BPFPolicers())
-                for step in steps.prefix(count) { try execution.run(step, on: &socket) }
+                try execution.run(Array(steps.prefix(count)), on: &socket)
                 try scene.restart(origin)
                 if count % 2 == 0 {
                     // It goes on with what was asked for, and then comes down.

@@ -41,7 +41,7 @@ struct sluice_datagram {
     bool is_cut;
 };
 
-/* Takes the datagrams that wait at a netlink socket, at most `most` (and 4) of them, each into `size`
+/* Takes the datagrams that wait at a netlink socket, at most `most` (and 8) of them, each into `size`
  * bytes of `buffer` of its own. Gives how many, or a negative errno: -EAGAIN where there is none.
  * EINTR is retried. */
 int sluice_netlink_receive(int descriptor, void *buffer, size_t size,

@@ -7,6 +7,8 @@
 // for an answer (RTM_GET*).
 uint64_t cbench_netlink_changes(void);
 uint64_t cbench_netlink_questions(void);
+// The datagrams by which this thread sent them, one request or several in each.
+uint64_t cbench_netlink_datagrams(void);
 // How often this thread took datagrams that waited, or found none (recvmmsg(2)).
 uint64_t cbench_netlink_receptions(void);
 
