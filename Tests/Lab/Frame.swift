@@ -89,12 +89,13 @@ public struct FrameFilter: Hashable, Sendable {
 
     init(_ packet: UnsafeRawBufferPointer) { unsafe self.packet = packet }
 
-    /// The frame, or nil where not even an Ethernet header is there.
-    mutating func read(at arrived: Moment) -> Frame? {
+    /// The frame, or nil where not even an Ethernet header is there. When it arrived is left to whoever
+    /// looks at the clock.
+    mutating func read() -> Frame? {
         let count = unsafe packet.count - Tap.headerBytes
         guard count >= 14 else { return nil }
         var frame = Frame(
-            arrived: arrived, sent: nil, bytes: UInt32(count), packets: 1,
+            arrived: Moment(nanoseconds: 0), sent: nil, bytes: UInt32(count), packets: 1,
             source: MACAddress(number(at: offset + 6, bytes: 6)),
             destination: MACAddress(number(at: offset, bytes: 6)), kind: .other, tags: 0,
             sourcePort: 0, destinationPort: 0)

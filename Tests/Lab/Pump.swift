@@ -40,23 +40,37 @@ final class Pump: Sendable {
 
     private let bytes = UnsafeMutableRawBufferPointer.allocate(
         byteCount: Tap.largestRead, alignment: 16)
+    /// Frames that were read since the last look at the clock.
+    private var unnoted: [Frame] = []
 
     deinit { unsafe bytes.deallocate() }
 
     mutating func drain(_ from: Tap, to: Tap?, noting ledger: Ledger?) {
-        var now = Moment.now
-        for number in 0..<Self.batch {
+        defer { note(in: ledger) }
+        for _ in 0..<Self.batch {
             guard let count = unsafe from.read(into: bytes) else { return }
             let packet = unsafe UnsafeRawBufferPointer(rebasing: bytes[..<count])
-            if let ledger {
-                if number % Self.framesPerLook == 0 { now = .now }
+            if ledger != nil {
                 var reader = unsafe FrameReader(packet)
-                let frame = reader.read(at: now)
-                if let frame { ledger.add(frame) }
+                let frame = reader.read()
+                if let frame { unnoted.append(frame) }
+                if unnoted.count == Self.framesPerLook { note(in: ledger) }
                 // A flood ends here: a guest has no use for it, only work with it.
                 if frame?.sent != nil { continue }
             }
             if let to { unsafe to.write(packet) }
         }
+    }
+
+    /// A frame is noted a moment too late and never too early: who looks at the clock and then sends finds
+    /// it after that moment.
+    private mutating func note(in ledger: Ledger?) {
+        guard let ledger, !unnoted.isEmpty else { return }
+        let now = Moment.now
+        for var frame in unnoted {
+            frame.arrived = now
+            ledger.add(frame)
+        }
+        unnoted.removeAll(keepingCapacity: true)
     }
 }
