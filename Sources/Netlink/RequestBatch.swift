@@ -252,8 +252,6 @@ public struct Answer {
 }
 
 extension RouteSocket {
-    private static let mostAttempts = 3
-
     /// A batch for this socket.
     public var emptyBatch: RequestBatch { RequestBatch(clock: clock) }
 

@@ -18,6 +18,9 @@ public struct RouteSocket: ~Copyable {
     /// How long an answer is waited for.
     public var timeoutMilliseconds: Int32 = 5_000
 
+    /// How often the kernel is asked for what it is too busy for.
+    static let mostAttempts = 3
+
     private init(socket: consuming NLSocket) {
         self.socket = socket
         clock = SchedulerClock.current()
@@ -39,7 +42,7 @@ public struct RouteSocket: ~Copyable {
         while true {
             guard let error = try exchange(message, operation(), body).error(operation())
             else { return }
-            guard error.code == EBUSY, attempt < 3 else { throw error }
+            guard error.code == EBUSY, attempt < Self.mostAttempts else { throw error }
             attempt += 1
             _ = sluice_netlink_wait(-1, 1)
         }

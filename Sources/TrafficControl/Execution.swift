@@ -1,8 +1,8 @@
 // Carries out steps, and keeps what the kernel answered: the tree as it is then.
 //
-// Invariants: an ifb was confirmed, up and with its queues, before anything leads to it; a hook is known
-// to be ours before a filter is put on it; what is taken out goes after what takes its place was
-// confirmed.
+// Invariants: an ifb was confirmed, up and with its queues, before anything leads to it; a hook that we
+// make was confirmed before a filter is put there, which else might meet another's; what is taken out
+// goes after what takes its place was confirmed.
 import LinuxSystem
 import Mitigation
 import Netlink
@@ -64,7 +64,6 @@ struct Execution {
     }
 
     private enum Subject {
-        case hook
         case qdisc(Device)
         case trafficClass(Device)
         /// `put`: the entry of an eBPF policer that was written for it.
@@ -126,7 +125,7 @@ struct Execution {
         }
     }
 
-    /// A step that goes alone.
+    /// A step that goes alone (`Step.company` is nil).
     private mutating func runAlone(
         _ step: Step, on socket: inout RouteSocket
     ) throws(StepFailure) {
@@ -191,7 +190,7 @@ struct Execution {
         }
     }
 
-    /// A step that goes with others.
+    /// A step that goes with others (`Step.company`).
     private mutating func add(_ step: Step, to round: inout Round) throws(StepFailure) {
         switch step {
         case .addQdisc(let device, let wanted):
@@ -385,8 +384,7 @@ extension Step {
         case .addQdisc, .changeQdisc, .addClass, .changeClass, .raise: .queues
         case .putFilter(_, let filter): filter.parent == Ownership.rootHandle ? .queues : .filters
         case .addHook, .createIFB, .deleteIFB, .deleteQdisc, .replaceRoot, .putBack, .putGuard,
-            .setBuckets,
-            .deleteFilter, .deleteHook:
+            .setBuckets, .deleteFilter, .deleteHook:
             nil
         }
     }

@@ -19,15 +19,14 @@ import Testing
         var testDescription: String { name }
     }
 
-    /// Those that flood at the same time: as many as the kernel carries, two on a virtual one.
-    struct Group: Sendable, CustomTestStringConvertible {
+    /// Two that flood at the same time.
+    struct Pair: Sendable, CustomTestStringConvertible {
         var evasions: ArraySlice<Evasion>
         var testDescription: String { evasions.map(\.name).joined(separator: "; ") }
     }
 
-    static let together = Program.environment("SLUICE_KERNEL") == "uml" ? 2 : 4
-    static let groups = stride(from: 0, to: evasions.count, by: together).map {
-        Group(evasions: evasions[$0..<min($0 + together, evasions.count)])
+    static let pairs = stride(from: 0, to: evasions.count, by: 2).map {
+        Pair(evasions: evasions[$0..<min($0 + 2, evasions.count)])
     }
 
     static let evasions = [
@@ -47,14 +46,14 @@ import Testing
     ]
 
     /// Guards against: a kind of frame that no limit sees, and a lane that is a hole.
-    @Test(.needs(.ifb, .tbf, .clsact), arguments: groups)
-    func everyFrameIsHeld(_ group: Group) async throws {
+    @Test(.needs(.ifb, .tbf, .clsact), arguments: pairs)
+    func everyFrameIsHeld(_ pair: Pair) async throws {
         try await Namespace.run {
             let stage = try Stage(police: 5, shape: 60)
-            let rogues = try group.evasions.indices.map { place in
+            let rogues = try pair.evasions.indices.map { place in
                 try stage.host.start(vm: UInt16(place + 1))
             }
-            let floods = try zip(group.evasions, rogues).map { evasion, rogue in
+            let floods = try zip(pair.evasions, rogues).map { evasion, rogue in
                 try rogue.flood(
                     Flood(
                         to: Host.outside, packetsPerSecond: evasion.rate,
@@ -68,7 +67,7 @@ import Testing
                 }
                 measure(for: .milliseconds(1_500))
                 let window = measure(for: .seconds(2))
-                for (evasion, rogue) in zip(group.evasions, rogues) {
+                for (evasion, rogue) in zip(pair.evasions, rogues) {
                     let tally = try stage.host.uplink.received.delivered(
                         from: rogue.mac, during: window)
                     report("\(evasion.name), \(rung): \(tally.packetsPerSecond) of \(evasion.most)")
