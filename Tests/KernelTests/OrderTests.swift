@@ -40,7 +40,7 @@ import Testing
             try stage.wait(for: "shape", of: rogue.name, within: .seconds(5))
 
             _ = try ask("exempt", rogue.name, "--for", "1h", "--reason", "our own load test")
-            #expect(try Snapshot().difference(from: untouched) == [])
+            #expect(try Snapshot.settledDifference(from: untouched) == [])
             try stage.daemon.line(with: "event=would-move ", within: .seconds(5))
             stage.daemon.kill()
             let next = try stage.startAgain()
@@ -49,7 +49,7 @@ import Testing
             }
             let after = try next.port(rogue.name)
             #expect(after?.order?.order == "exempt" && after?.order?.reason == "our own load test")
-            #expect(try Snapshot().difference(from: untouched) == [])
+            #expect(try Snapshot.settledDifference(from: untouched) == [])
             let passed = try stage.host.uplink.received.delivered(
                 from: rogue.mac, during: measure(for: .seconds(1)))
             report(
@@ -68,7 +68,7 @@ import Testing
             #expect(try ask("observe", "vm").contains("class vm: observe (uid 0)"))
             #expect(try refused("escalate", quiet.name).contains("only observed"))
             _ = try ask("release", "--all")
-            #expect(try Snapshot().difference(from: untouched) == [])
+            #expect(try Snapshot.settledDifference(from: untouched) == [])
             #expect(try ask("status").contains("class vm: observe (uid 0)"))
             #expect(try ask("arm", "vm", "--undo").contains("class vm: enforce (as configured)"))
             try wait(for: "the police again", within: .seconds(5)) {
