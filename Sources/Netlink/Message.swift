@@ -106,14 +106,6 @@ struct Message: ~Copyable {
         return unsafe [UInt8](UnsafeRawBufferPointer(start: header, count: count))
     }
 
-    /// The same, at the end of others.
-    func appendBytes(to others: inout [UInt8]) {
-        let header = unsafe nlmsg_hdr(pointer)
-        guard let header = unsafe header else { return }
-        let count = Int(unsafe header.pointee.nlmsg_len)
-        unsafe others.append(contentsOf: UnsafeRawBufferPointer(start: header, count: count))
-    }
-
     /// Has the kernel answer with the object as the change leaves it (NLM_F_ECHO).
     mutating func askForEcho() {
         let header = unsafe nlmsg_hdr(pointer)

@@ -72,43 +72,49 @@ public struct RequestBatch {
     public mutating func add(
         _ qdisc: Qdisc, to index: Int32, parent: Handle, handle: Handle
     ) throws(NetlinkError) {
-        try appendEchoed(
-            try .qdisc(
-                RTM_NEWQDISC, flags: NLM_F_CREATE | NLM_F_EXCL, qdisc, index: index,
-                parent: parent, handle: handle, clock: clock)
-        ) { "add \(qdisc.kind) qdisc \(handle) on interface \(index)" }
+        try write(qdisc, "add", NLM_F_CREATE | NLM_F_EXCL, index, parent, handle)
     }
 
     /// Changes a qdisc in place (`RouteSocket.change(_:of:parent:handle:)`).
     public mutating func change(
         _ qdisc: Qdisc, of index: Int32, parent: Handle, handle: Handle
     ) throws(NetlinkError) {
+        try write(qdisc, "change", 0, index, parent, handle)
+    }
+
+    private mutating func write(
+        _ qdisc: Qdisc, _ verb: String, _ flags: Int32, _ index: Int32, _ parent: Handle,
+        _ handle: Handle
+    ) throws(NetlinkError) {
         try appendEchoed(
             try .qdisc(
-                RTM_NEWQDISC, flags: 0, qdisc, index: index, parent: parent, handle: handle,
+                RTM_NEWQDISC, flags: flags, qdisc, index: index, parent: parent, handle: handle,
                 clock: clock)
-        ) { "change \(qdisc.kind) qdisc \(handle) on interface \(index)" }
+        ) { "\(verb) \(qdisc.kind) qdisc \(handle) on interface \(index)" }
     }
 
     /// Adds an htb class (`RouteSocket.addClass(_:to:parent:classID:)`).
     public mutating func addClass(
         _ htb: HTBClass, to index: Int32, parent: Handle, classID: Handle
     ) throws(NetlinkError) {
-        try appendEchoed(
-            try .htbClass(
-                flags: NLM_F_CREATE | NLM_F_EXCL, htb, index: index, parent: parent,
-                classID: classID, clock: clock)
-        ) { "add htb class \(classID) on interface \(index)" }
+        try write(htb, "add", NLM_F_CREATE | NLM_F_EXCL, index, parent, classID)
     }
 
     /// Changes an htb class in place (`RouteSocket.changeClass(_:of:parent:classID:)`).
     public mutating func changeClass(
         _ htb: HTBClass, of index: Int32, parent: Handle, classID: Handle
     ) throws(NetlinkError) {
+        try write(htb, "change", 0, index, parent, classID)
+    }
+
+    private mutating func write(
+        _ htb: HTBClass, _ verb: String, _ flags: Int32, _ index: Int32, _ parent: Handle,
+        _ classID: Handle
+    ) throws(NetlinkError) {
         try appendEchoed(
             try .htbClass(
-                flags: 0, htb, index: index, parent: parent, classID: classID, clock: clock)
-        ) { "change htb class \(classID) on interface \(index)" }
+                flags: flags, htb, index: index, parent: parent, classID: classID, clock: clock)
+        ) { "\(verb) htb class \(classID) on interface \(index)" }
     }
 
     /// Puts a filter (`RouteSocket.put(_:on:)`). A program that it names is held open until it was sent.
@@ -132,14 +138,14 @@ public struct RequestBatch {
         try append(message, asks: false, operation)
     }
 
-    private mutating func append(
+    mutating func append(
         _ message: borrowing Message, asks: Bool, _ operation: @escaping () -> String
     ) throws(NetlinkError) {
         guard !message.isOverfull else {
             throw NetlinkError(operation: operation(), code: EMSGSIZE)
         }
         let start = bytes.count
-        message.appendBytes(to: &bytes)
+        bytes += message.bytes
         requests.append(
             Request(place: start..<bytes.count, asks: asks, operation: operation))
         while bytes.count % Int(NLMSG_ALIGNTO) != 0 { bytes.append(0) }
@@ -209,13 +215,17 @@ public struct Answer {
     /// Why it was not done.
     public internal(set) var refusal: NetlinkError?
 
+    /// Nothing, where it was done.
+    /// - Throws: the refusal.
+    func confirm() throws(NetlinkError) {
+        if let refusal { throw refusal }
+    }
+
     /// The interface, where that is what was told; nil where there is none (ENODEV).
     /// - Throws: any other refusal.
     public func link() throws(NetlinkError) -> Link? {
-        if let refusal {
-            guard refusal.isNoInterface else { throw refusal }
-            return nil
-        }
+        if refusal?.isNoInterface == true { return nil }
+        try confirm()
         if case .link(let link) = object { return link }
         return nil
     }
@@ -231,21 +241,21 @@ public struct Answer {
     /// The qdisc as it stands; nil where nothing was told.
     /// - Throws: the refusal.
     func qdisc() throws(NetlinkError) -> QdiscRecord? {
-        if let refusal { throw refusal }
+        try confirm()
         if case .qdisc(let record) = object { return record }
         return nil
     }
 
     /// The same of a class.
     func trafficClass() throws(NetlinkError) -> ClassRecord? {
-        if let refusal { throw refusal }
+        try confirm()
         if case .trafficClass(let record) = object { return record }
         return nil
     }
 
     /// The same of a filter.
     func filter() throws(NetlinkError) -> FilterRecord? {
-        if let refusal { throw refusal }
+        try confirm()
         if case .filter(let record) = object { return record }
         return nil
     }

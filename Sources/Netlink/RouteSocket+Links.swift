@@ -158,7 +158,7 @@ extension RouteSocket {
         try batch.createIFB(name: name, alias: alias, mtu: mtu)
         try batch.getLink(name: Array(name.utf8))
         let answers = run(batch)
-        if let refusal = answers[0].refusal { throw refusal }
+        try answers[0].confirm()
         guard var link = try answers[1].link() else {
             throw NetlinkError(operation: batch.operation(0), code: ENODEV)
         }
@@ -191,10 +191,9 @@ extension RouteSocket {
 
     /// Sets an interface up or down. `ip link set dev D up`
     public mutating func setLink(_ index: Int32, up: Bool) throws(NetlinkError) {
-        let answer = try runOne { (batch) throws(NetlinkError) in
+        try runOne { (batch) throws(NetlinkError) in
             try batch.setLink(index, up: up)
-        }
-        if let refusal = answer.refusal { throw refusal }
+        }.confirm()
     }
 
     /// Deletes an interface. `ip link del dev D`

@@ -32,20 +32,14 @@ public struct RouteSocket: ~Copyable {
         RouteSocket(socket: try NLSocket.connect())
     }
 
-    /// Sends a request and takes its answer; `body` gets the type and payload of each message
-    /// before the end. EBUSY is tried three times, a millisecond apart.
+    /// Sends a request that is told nothing of, and takes its acknowledgement. EBUSY is tried three times,
+    /// a millisecond apart.
     mutating func transact(
-        _ message: borrowing Message, _ operation: @autoclosure () -> String,
-        _ body: (UInt16, RawSpan) -> Void = { _, _ in }
+        _ message: borrowing Message, _ operation: @escaping @autoclosure () -> String
     ) throws(NetlinkError) {
-        var attempt = 1
-        while true {
-            guard let error = try exchange(message, operation(), body).error(operation())
-            else { return }
-            guard error.code == EBUSY, attempt < Self.mostAttempts else { throw error }
-            attempt += 1
-            _ = sluice_netlink_wait(-1, 1)
-        }
+        var batch = emptyBatch
+        try batch.append(message, asks: false, operation)
+        try run(batch)[0].confirm()
     }
 
     /// Sends a dump request and decodes its answer. A dump that was interrupted is repeated twice,

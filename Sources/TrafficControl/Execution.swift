@@ -295,11 +295,8 @@ struct Execution {
             let told = try StepFailure.netlinked { () throws(NetlinkError) in
                 try socket.put(filter, on: port.index)
             }
-            guard let told else {
-                isToldWhole = false
-                return
-            }
-            tree.add(told, on: .port, under: wanted.parent)
+            try take(
+                told.map { .filter($0) }, of: .filter(.port, under: wanted.parent, put: nil))
         }
         switch wanted.match {
         case .rule(let digest, let countsSources):

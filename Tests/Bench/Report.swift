@@ -107,7 +107,7 @@ extension String {
 /// The machine that a part was measured on.
 enum Machine {
     /// Whether this is User-Mode Linux.
-    static var isUserMode: Bool { Program.environment("SLUICE_KERNEL") == "uml" }
+    static var isUserMode: Bool { Program.isInVirtualKernel }
 
     /// `Linux 6.18, 2 x Intel(R) Xeon(R), 24 GB, on 2026-11-27`
     static func sentence() throws -> String {

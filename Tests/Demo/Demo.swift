@@ -49,7 +49,7 @@ struct Demo {
 
     private func run() async throws {
         try Tool.run("mkdir", "-p", output)
-        let isInside = Program.environment("SLUICE_KERNEL") == "uml"
+        let isInside = Program.isInVirtualKernel
         let lacking = KernelParts.current.lacking(Self.parts).map(\.rawValue)
         if !lacking.isEmpty, !isInside { try startFullKernel(lacking) }
         guard lacking.isEmpty else {

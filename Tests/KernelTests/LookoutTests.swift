@@ -40,7 +40,7 @@ import Testing
             #expect(held > 1.2, "too short to say anything")
             // One in a poll's time but for the first and the last. User-Mode Linux has one processor,
             // which the move gives away now and then only: there one in two and a half.
-            let isVirtual = Program.environment("SLUICE_KERNEL") == "uml"
+            let isVirtual = Program.isInVirtualKernel
             #expect(seen >= (isVirtual ? held * 4 : held * 10 - 5) && seen <= held * 10 + 2)
             // The rule asks for a second over the mark, which it had by then.
             #expect(reaction < 0.7)

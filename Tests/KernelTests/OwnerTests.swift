@@ -34,7 +34,7 @@ import Testing
                 Flood(to: Host.outside, packetsPerSecond: 8_000, duration: .seconds(300)))
             try stage.wait(for: "shape", of: rogue.name, within: .seconds(10))
             let held = try shape(of: rogue.name)
-            let rounds = Program.environment("SLUICE_KERNEL") == "uml" ? 40 : 100
+            let rounds = Program.isInVirtualKernel ? 40 : 100
             var times: [Duration] = []
             for round in 0..<rounds {
                 // Somewhere between two polls.

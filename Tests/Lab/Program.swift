@@ -8,6 +8,9 @@ public enum Program {
     /// Whether it runs as root.
     public static var isRoot: Bool { geteuid() == 0 }
 
+    /// Whether it runs in the virtual kernel (Tests/fullkernel/run).
+    public static var isInVirtualKernel: Bool { environment("SLUICE_KERNEL") == "uml" }
+
     /// A variable of its environment.
     public static func environment(_ name: String) -> String? {
         guard let value = unsafe getenv(name) else { return nil }

@@ -22,14 +22,14 @@ extension Trait where Self == ConditionTrait {
     /// Runs the test on the machine's own kernel only: a virtual one has a single processor.
     public static var needsSeveralProcessors: Self {
         .enabled(
-            if: Program.environment("SLUICE_KERNEL") != "uml",
+            if: !Program.isInVirtualKernel,
             "a virtual kernel has one processor, which the clients take: runs natively only")
     }
 
     /// Runs the test in the virtual kernel only: it covers folders of the machine.
     public static var needsVirtualKernel: Self {
         .enabled(
-            if: Program.environment("SLUICE_KERNEL") == "uml",
+            if: Program.isInVirtualKernel,
             "covers folders of the machine: runs in the virtual kernel only")
     }
 }

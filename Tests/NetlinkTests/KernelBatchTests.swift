@@ -8,11 +8,15 @@ import Testing
 
 @Suite struct KernelBatchTests {
     /// A filter of ours on the loopback's ingress.
-    private static func filter(_ preference: UInt16) -> Filter {
+    private static func filter(
+        _ preference: UInt16, _ program: [ClassicInstruction] = [end]
+    ) -> Filter {
         Filter(
             parent: .clsactIngress, preference: preference, handle: 0x7a01,
-            match: .classicBPF([ClassicInstruction(code: 6, k: 0)]), actions: [])
+            match: .classicBPF(program), actions: [])
     }
+
+    private static let end = ClassicInstruction(code: 6, k: 0)
 
     @Test(
         "each of a batch is answered by itself, and what is behind a refused one is done",
@@ -70,20 +74,13 @@ import Testing
             // As much as any kernel tells of a change: one page.
             let long = [ClassicInstruction](
                 repeating: ClassicInstruction(code: 0, k: 1), count: 400)
-            let program = long + [ClassicInstruction(code: 6, k: 0)]
+            let program = long + [Self.end]
             var batch = socket.emptyBatch
             while !batch.isFull {
-                try batch.put(
-                    Filter(
-                        parent: .clsactIngress, preference: UInt16(batch.count + 1),
-                        handle: 0x7a01, match: .classicBPF(program), actions: []), on: 1)
+                try batch.put(Self.filter(UInt16(batch.count + 1), program), on: 1)
             }
             let most = (0..<4_095).map { ClassicInstruction(code: 0, k: UInt32($0)) }
-            try batch.put(
-                Filter(
-                    parent: .clsactIngress, preference: 99, handle: 0x7a01,
-                    match: .classicBPF(most + [ClassicInstruction(code: 6, k: 0)]), actions: []),
-                on: 1)
+            try batch.put(Self.filter(99, most + [Self.end]), on: 1)
             let answers = socket.run(batch)
             #expect(answers.count == 7 && answers.allSatisfy { $0.refusal == nil })
             for (place, answer) in answers.dropLast().enumerated() {
@@ -98,18 +95,15 @@ import Testing
         try await Namespace.run {
             let socket = try RouteSocket.open()
             var batch = socket.emptyBatch
-            func code(_ body: () throws(NetlinkError) -> Void) -> Int32 {
-                do throws(NetlinkError) { try body() } catch { return error.code }
-                return 0
+            let headless = failure { () throws(NetlinkError) in
+                try batch.put(Self.filter(0), on: 1)
             }
-            #expect(
-                code { () throws(NetlinkError) in try batch.put(Self.filter(0), on: 1) } == EINVAL)
-            let endless = [ClassicInstruction](
-                repeating: ClassicInstruction(code: 6, k: 0), count: 60_000)
-            let filter = Filter(
-                parent: .clsactIngress, preference: 1, handle: 1, match: .classicBPF(endless),
-                actions: [])
-            #expect(code { () throws(NetlinkError) in try batch.put(filter, on: 1) } == EMSGSIZE)
+            #expect(headless?.code == EINVAL)
+            let endless = [ClassicInstruction](repeating: Self.end, count: 60_000)
+            let tooLong = failure { () throws(NetlinkError) in
+                try batch.put(Self.filter(1, endless), on: 1)
+            }
+            #expect(tooLong?.code == EMSGSIZE)
             #expect(batch.count == 0)
         }
     }

@@ -424,7 +424,7 @@ struct GuardScene: ~Copyable {
     func guardsCostLittle(_ enforcer: GuardEnforcer) async throws {
         try await Namespace.run {
             var scene = try GuardScene(enforcer)
-            let isVirtual = Program.environment("SLUICE_KERNEL") == "uml"
+            let isVirtual = Program.isInVirtualKernel
             let hasBPF = KernelParts.current.lacking([.bpf]).isEmpty
             let kinds = PortKind.allCases.filter { $0 != .idle || hasBPF }
             var bounds: [(PortKind, to: PortKind, atLeast: Double)] = [(.both, .policed, 0.9)]
