@@ -110,8 +110,8 @@ deb: build ## Build the Debian package, .build/deb/sluice_*.deb
 test: deps .build/fleet lint ## Run all tests: the package, pure, on this kernel, and on a full kernel
 	$(SWIFT_BUILD) --build-tests
 	Configs/debian/build $(BUILD) .build/deb
-	@$(SUDO) Tests/package/check .build/deb/sluice_*.deb
-	@$(SUDO) Tests/fleet/check $(BUILD) .build/fleet
+	@$(SUDO) Tests/package/check .build/deb/sluice_*.deb & package=$$!; \
+		$(SUDO) Tests/fleet/check $(BUILD) .build/fleet; fleet=$$?; wait $$package && exit $$fleet
 	@$(SUDO) Tests/fullkernel/lanes $(TESTS)
 
 histories: deps ## Run the daemon's turn over a million simulated hosts, SLUICE_HISTORIES

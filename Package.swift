@@ -216,8 +216,8 @@ let package = Package(
         .testTarget(
             name: "DaemonTests",
             dependencies: [
-                "ControlAPI", "Daemon", "Evidence", "Lab", "LinuxSystem", "Mitigation", "Netlink",
-                "Recording", "Seeded", "Settings", "TOML", "TrafficControl",
+                "CLab", "ControlAPI", "Daemon", "Evidence", "Lab", "LinuxSystem", "Mitigation",
+                "Netlink", "Recording", "Seeded", "Settings", "TOML", "TrafficControl",
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
             exclude: ["ConfigurationFixtures"], swiftSettings: strict),

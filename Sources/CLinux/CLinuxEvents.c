@@ -129,11 +129,8 @@ int sluice_signals_read(int pipe) {
 
 void sluice_ignore_sigpipe(void) { signal(SIGPIPE, SIG_IGN); }
 
-static uint64_t read_clock(clockid_t clock) {
+uint64_t sluice_monotonic_ns(void) {
     struct timespec now = {0};
-    clock_gettime(clock, &now);
+    clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
-
-uint64_t sluice_monotonic_ns(void) { return read_clock(CLOCK_MONOTONIC); }
-uint64_t sluice_thread_cpu_ns(void) { return read_clock(CLOCK_THREAD_CPUTIME_ID); }

@@ -6,9 +6,6 @@ public import SystemPackage
 public enum MonotonicClock {
     /// Nanoseconds since the clock's origin.
     public static var nanoseconds: UInt64 { sluice_monotonic_ns() }
-
-    /// CPU time of the calling thread, in nanoseconds (CLOCK_THREAD_CPUTIME_ID).
-    public static var threadCPUNanoseconds: UInt64 { sluice_thread_cpu_ns() }
 }
 
 /// How the calling thread and its memory are treated.

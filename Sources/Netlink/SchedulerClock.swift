@@ -46,9 +46,6 @@ public struct SchedulerClock: Hashable, Sendable {
         return SchedulerClock(psched: Array(text.prefix(length))) ?? standard
     }
 
-    /// Ticks in a microsecond.
-    public var ticksPerMicrosecond: Double { Double(numerator) / Double(denominator) }
-
     /// The ticks that `amount` bytes (or packets) take at `perSecond` bytes (or packets) a second,
     /// rounded up; 0 without a rate. `tc_calc_xmittime`, which rounds down to microseconds first.
     public func ticks(amount: UInt64, perSecond: UInt64) -> UInt64 {
@@ -87,14 +84,6 @@ public struct SchedulerClock: Hashable, Sendable {
     public func nanoseconds(ticks: UInt64) -> UInt64 {
         let product = UInt128(ticks) * UInt128(denominator) * 1000
         return UInt64(clamping: product / UInt128(numerator))
-    }
-
-    /// Whether two bursts at a rate are one in the kernel's eyes: no more than two ticks apart,
-    /// which is what the kernel's own fixed-point arithmetic and ours may differ by.
-    public func isSameBurst(_ left: UInt64, _ right: UInt64, perSecond: UInt64) -> Bool {
-        let a = ticks(amount: left, perSecond: perSecond)
-        let b = ticks(amount: right, perSecond: perSecond)
-        return (a > b ? a - b : b - a) <= 2
     }
 }
 

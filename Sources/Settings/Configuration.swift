@@ -79,16 +79,6 @@ package struct Configuration: Hashable, Sendable {
         ]
         return parts.filter { !$0.isSame }.map(\.name)
     }
-
-    /// What this interface is by its name: the first class, in the order vm, router, vtep, backend,
-    /// one of whose patterns matches the whole name; nil where no class claims it.
-    ///
-    /// - Parameter name: the kernel's bytes, any but `/`, `:`, NUL and blanks.
-    /// - Returns: its class, and its cloudspace where the pattern has `<netid>`.
-    package func classify(name: [UInt8]) -> (PortClass, netid: UInt32?)? {
-        guard let match = names.match(PortName(bytes: name)) else { return nil }
-        return (match.portClass, match.netid)
-    }
 }
 
 /// The daemon's Unix socket, and who may use it.

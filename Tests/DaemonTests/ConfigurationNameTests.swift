@@ -15,8 +15,8 @@ import Testing
             ("vx-00df", .vtep, 0xdf), ("vxbackend", .backend, nil),
         ] as [(String, PortClass, UInt32?)])
     func claimed(_ name: String, _ portClass: PortClass, _ netid: UInt32?) throws {
-        let found = try #require(Configuration().classify(name: Array(name.utf8)))
-        #expect(found.0 == portClass)
+        let found = try Self.match(name)
+        #expect(found.portClass == portClass)
         #expect(found.netid == netid)
     }
 
@@ -26,19 +26,20 @@ import Testing
         "vm-1-123456789", "vxbackend0", "vx-", "VM-1-1", "vm-1-1\n", "vm-12345678901-1",
     ])
     func unclaimed(_ name: String) {
-        #expect(Configuration().classify(name: Array(name.utf8)) == nil)
+        #expect(PortNames.default.match(PortName(name)) == nil)
     }
 
     /// Guards against: bytes that are no text, taken for other bytes or as a reason to trap.
     @Test func rawBytes() throws {
-        let configuration = try Configuration(
+        let names = try Configuration(
             parsing: Array(
                 "shutdown.enabled = false\nclass.vm.names = [\"t*-<netid>\", \"é\"]".utf8),
-            file: "")
-        #expect(configuration.classify(name: [0x74, 0xff, 0xfe, 0x2d, 0x31])?.netid == 1)
-        #expect(configuration.classify(name: [0xc3, 0xa9])?.0 == .vm)
+            file: ""
+        ).names
+        #expect(names.match(PortName(bytes: [0x74, 0xff, 0xfe, 0x2d, 0x31]))?.netid == 1)
+        #expect(names.match(PortName(bytes: [0xc3, 0xa9]))?.portClass == .vm)
         // The same Swift String, other bytes.
-        #expect(configuration.classify(name: [0x65, 0xcc, 0x81]) == nil)
+        #expect(names.match(PortName(bytes: [0x65, 0xcc, 0x81])) == nil)
     }
 
     /// Guards against: a star that swallows what a later part needs, and unbounded work.

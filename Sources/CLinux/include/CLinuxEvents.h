@@ -38,5 +38,3 @@ void sluice_ignore_sigpipe(void);
 
 // clock_gettime(CLOCK_MONOTONIC), in nanoseconds.
 uint64_t sluice_monotonic_ns(void);
-// CPU time of the calling thread, in nanoseconds.
-uint64_t sluice_thread_cpu_ns(void);
