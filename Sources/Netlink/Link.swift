@@ -13,6 +13,8 @@ public struct Link: Hashable, Sendable {
     public var kind: String?
     /// IFLA_INFO_SLAVE_KIND: what it is a port of, `bridge`, `openvswitch`, `bond`.
     public var portKind: String?
+    /// Whether it is a port of Open vSwitch.
+    public var isOnOpenVSwitch: Bool { portKind == "openvswitch" }
     /// The link-layer address; six bytes for Ethernet, none for some tunnels.
     public var address: [UInt8]
     /// ARPHRD_*: 1 is Ethernet, 772 loopback.

@@ -9,12 +9,15 @@ public struct ControlledPort: Hashable, Sendable {
     public var name: PortName
     /// The largest payload of a frame, in bytes.
     public var mtu: UInt32
+    /// Whether it is a port of Open vSwitch, as the kernel told it last; nil: not known, and asked for.
+    public var isOnOpenVSwitch: Bool?
 
     /// A port to be controlled.
-    public init(index: Int32, name: PortName, mtu: UInt32) {
+    public init(index: Int32, name: PortName, mtu: UInt32, isOnOpenVSwitch: Bool? = nil) {
         self.index = index
         self.name = name
         self.mtu = mtu
+        self.isOnOpenVSwitch = isOnOpenVSwitch
     }
 }
 

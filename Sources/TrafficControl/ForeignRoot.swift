@@ -54,7 +54,7 @@ extension KernelTrafficControl {
                     places: Known.Places(root: false, ifbs: [])))
             // A hook that stands for our guards is no other owner's.
             var origin = PortOrigin(hadHook: observed.hook != nil && !observed.ownsHook)
-            guard hook(observed) == .ingress else { return origin }
+            guard hook(of: port, observed) == .ingress else { return origin }
             switch observed.foreignRoot {
             case nil: break
             case .success(let snapshot):

@@ -348,7 +348,7 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
     mutating func site(
         of port: ControlledPort, observed: ObservedTree, limits: Limits?
     ) -> Site {
-        let hook = hook(observed)
+        let hook = hook(of: port, observed)
         return Site(
             hook: hook,
             root: rootSite(of: port, observed, isWanted: limits?.to != nil && hook == .ingress),
@@ -356,13 +356,15 @@ public struct KernelTrafficControl: TrafficControl, ~Copyable {
     }
 
     /// The hook that is there, or that is to be made.
-    func hook(_ observed: ObservedTree) -> Site.Hook {
+    func hook(of port: ControlledPort, _ observed: ObservedTree) -> Site.Hook {
         switch (observed.hook, settings.hook) {
-        case (let present?, _): present
-        case (nil, .ingress): .ingress
-        case (nil, .clsact): .clsact
-        // Open vSwitch deletes an `ingress` qdisc on its ports at every carrier event.
-        case (nil, .auto): observed.link?.portKind == "openvswitch" ? .clsact : .ingress
+        case (let present?, _): return present
+        case (nil, .ingress): return .ingress
+        case (nil, .clsact): return .clsact
+        case (nil, .auto):
+            // Open vSwitch deletes an `ingress` qdisc on its ports at every carrier event.
+            let isOnOpenVSwitch = observed.link?.isOnOpenVSwitch ?? port.isOnOpenVSwitch ?? false
+            return isOnOpenVSwitch ? .clsact : .ingress
         }
     }
 }

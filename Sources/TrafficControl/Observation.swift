@@ -35,7 +35,8 @@ struct Known {
 
 /// What is asked for at once.
 private struct Outset {
-    let link: Link
+    /// The port's own, where it was asked for.
+    var link: Link?
     /// What is at the port's hook, where that was asked for alone.
     var hook: QdiscRecord?
     /// The interface with the name of each ifb that was asked for.
@@ -73,19 +74,19 @@ extension RouteSocket {
         of port: ControlledPort, _ known: Known
     ) throws(StepFailure) -> ObservedTree? {
         let outset = try StepFailure.netlinked { () throws(NetlinkError) -> Outset? in
-            try self.outset(of: port.index, known)
+            try self.outset(of: port, known)
         }
         guard let outset else { throw .gone }
-        let link = outset.link
         return try StepFailure.netlinked { () throws(NetlinkError) -> ObservedTree? in
-            var tree = try tree(from: outset, known)
-            tree?.chains = known.chains.filter { $0.hangs(on: link.name) }
+            var tree = try tree(of: port.index, from: outset, known)
+            let name = outset.link?.name ?? port.name.bytes
+            tree?.chains = known.chains.filter { $0.hangs(on: name) }
             if known.readsRoot, tree?.port.foreignRoot != nil {
                 let qdiscs =
-                    if let all = known.qdiscs { all[link.index] ?? [] } else {
-                        try self.qdiscs(of: link.index)
+                    if let all = known.qdiscs { all[port.index] ?? [] } else {
+                        try self.qdiscs(of: port.index)
                     }
-                tree?.foreignRoot = try self.foreignRoot(of: link.index, qdiscs)
+                tree?.foreignRoot = try self.foreignRoot(of: port.index, qdiscs)
             }
             return tree
         }
@@ -93,44 +94,54 @@ extension RouteSocket {
 
     /// Asks at once for what does not depend on an answer; nil where the port is not there.
     private mutating func outset(
-        of index: Int32, _ known: Known
+        of port: ControlledPort, _ known: Known
     ) throws(NetlinkError) -> Outset? {
+        let index = port.index
         // The kernel takes index 0 without a name for a malformed request.
         guard index > 0 else { return nil }
         var batch = emptyBatch
-        try batch.getLink(index: index)
+        let asksForLink = known.asksForLink(of: port)
+        if asksForLink { try batch.getLink(index: index) }
         var roles: [IFBRole] = []
         if known.qdiscs == nil {
             try batch.getQdisc(of: index, parent: .ingress)
             roles = IFBRole.allCases.filter { known.places?.ifbs.contains($0) != false }
             for role in roles { try batch.getLink(name: Array(role.name(of: index).utf8)) }
         }
-        let answers = run(batch)
-        guard let link = try answers[0].link() else { return nil }
-        var outset = Outset(link: link)
-        if known.qdiscs == nil { outset.hook = try answers[1].askedQdisc() }
-        for (role, answer) in zip(roles, answers.dropFirst(2)) {
+        var answers = run(batch)[...]
+        var outset = Outset()
+        if asksForLink {
+            guard let link = try answers.removeFirst().link() else { return nil }
+            outset.link = link
+        }
+        if known.qdiscs == nil {
+            let answer = answers.removeFirst()
+            guard answer.refusal?.isNoInterface != true else { return nil }
+            outset.hook = try answer.askedQdisc()
+        }
+        for (role, answer) in zip(roles, answers) {
             outset.ifbs[role] = .some(try answer.link())
         }
         return outset
     }
 
     private mutating func tree(
-        from outset: Outset, _ known: Known
+        of index: Int32, from outset: Outset, _ known: Known
     ) throws(NetlinkError) -> ObservedTree? {
-        let link = outset.link
         var tree = ObservedTree()
-        tree.link = link
-        guard let queues = try queues(of: link, known) else { return nil }
-        tree.port = queues
+        tree.link = outset.link
+        if let link = outset.link {
+            guard let queues = try queues(of: link, known) else { return nil }
+            tree.port = queues
+        }
         let hook =
             known.qdiscs == nil
-            ? outset.hook : queues.qdiscs.first { $0.handle == .ingressQdisc }
+            ? outset.hook : tree.port.qdiscs.first { $0.handle == .ingressQdisc }
         tree.hook = hook.flatMap { Site.Hook(rawValue: $0.kind) }
         // Asked for alone, a hook that is not there has no filters; a dump may have missed it.
         if hook != nil || known.qdiscs != nil {
             let directions: [Mitigation.Direction] = tree.hook == .ingress ? [.from] : [.from, .to]
-            try observeHook(of: link.index, directions, known, into: &tree)
+            try observeHook(of: index, directions, known, into: &tree)
             guard tree.hook != nil || (!tree.holdsOurFilters && !tree.hasForeignFilters) else {
                 return nil
             }
@@ -139,7 +150,7 @@ extension RouteSocket {
         where known.places?.ifbs.contains(role) != false || tree.redirects(to: role) {
             let named =
                 if let asked = outset.ifbs[role] { asked } else {
-                    try self.link(name: Array(role.name(of: link.index).utf8))
+                    try self.link(name: Array(role.name(of: index).utf8))
                 }
             guard let ifb = named else { continue }
             if IFBRole.isUnfinished(ifb) { tree.unfinishedIFBs[role] = ifb.index }
@@ -229,6 +240,12 @@ extension RouteSocket {
 }
 
 extension Known {
+    /// Whether the port's link has to tell what kind of port it is, or whether its root is ours.
+    fileprivate func asksForLink(of port: ControlledPort) -> Bool {
+        guard let places, qdiscs == nil else { return true }
+        return places.root || readsRoot || port.isOnOpenVSwitch == nil
+    }
+
     /// Whether a link's root qdisc can matter: where it may be ours, or ours may come to stand.
     fileprivate func asksForRoot(of link: Link) -> Bool {
         guard let places, link.kind != "ifb", qdiscs == nil else { return true }

@@ -61,7 +61,9 @@ struct ProgrammingSection {
         let name = Ports.name(number)
         let text = try readFile("/sys/class/net/\(name)/ifindex").filter(\.isNumber)
         guard let index = Int32(text) else { throw LabError("index of \(name)") }
-        return ControlledPort(index: index, name: PortName(name), mtu: 1_500)
+        // As the daemon knows its ports.
+        return ControlledPort(
+            index: index, name: PortName(name), mtu: 1_500, isOnOpenVSwitch: false)
     }
 
     /// What this kernel can hold: by its best policer, and where that is eBPF, which no command can

@@ -48,7 +48,8 @@ private let policers: [Policer] = {
                 TrafficControlSettings(policer: policer, hook: hook))
             self.host = host
             self.vm = vm
-            port = ControlledPort(index: vm.index, name: PortName(vm.name), mtu: 1_500)
+            port = ControlledPort(
+                index: vm.index, name: PortName(vm.name), mtu: 1_500, isOnOpenVSwitch: false)
         }
 
         func passed(_ window: ClosedRange<Moment>) throws -> Double {
@@ -232,6 +233,22 @@ private let policers: [Policer] = {
                 try Tool.run("ip", "link", "delete", Host.bridge)
                 scene.host.uplink.close()
             }
+        }
+    }
+
+    /// Guards against: an `ingress` on a port of Open vSwitch, which deletes it at every carrier event,
+    /// where only the port's last report said whose it is.
+    @Test(.needs(.ifb, .tbf, .clsact), arguments: [nil, false, true] as [Bool?])
+    func theHookIsForTheSwitch(_ isOnOpenVSwitch: Bool?) async throws {
+        try await Namespace.run {
+            var scene = try Scene()
+            var port = scene.port
+            port.isOnOpenVSwitch = isOnOpenVSwitch
+            try scene.control.apply(limits(.police, from: 1_000), to: port)
+            let hook = try Tool.run("tc", "qdisc", "show", "dev", scene.vm.name)
+            #expect(hook.contains("qdisc clsact") == (isOnOpenVSwitch == true))
+            #expect(hook.contains("qdisc ingress") == (isOnOpenVSwitch != true))
+            scene.vm.close()
         }
     }
 

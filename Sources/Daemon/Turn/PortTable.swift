@@ -29,7 +29,9 @@ package struct WatchedPort: Sendable {
 
     /// The port as traffic control knows it.
     package var controlled: ControlledPort {
-        ControlledPort(index: port.id.index, name: port.name, mtu: port.mtu)
+        ControlledPort(
+            index: port.id.index, name: port.name, mtu: port.mtu,
+            isOnOpenVSwitch: link.isOnOpenVSwitch)
     }
 }
 
