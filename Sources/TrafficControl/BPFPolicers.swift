@@ -84,6 +84,9 @@ private final class LoadedPolicer {
 struct TokenBuckets {
     private let policer: BPFPolicer
     private let port: UInt32
+    /// The words of the limits of each lane, in the order of `FrameLane`, as they were read or written
+    /// last; nil where the port has none.
+    private(set) var limits: [UInt64]?
 
     fileprivate init(_ policer: BPFPolicer, of port: Int32) {
         self.policer = policer
@@ -97,39 +100,43 @@ struct TokenBuckets {
         if case .current(let current) = policer.ports { current } else { nil }
     }
 
-    /// The words of the limits of each lane, in the order of `FrameLane`; ENOENT where the port has none.
-    func limits() throws(BPFError) -> [UInt64] {
+    /// Reads what the limits are.
+    fileprivate mutating func readLimits() {
         switch policer.ports {
-        case .former(let former): return try former.limits.read()
+        case .former(let former): limits = try? former.limits.read()
         case .current(let current):
-            let words = try current.table.read(port)
-            return (0..<TokenBucketLayout.lanes).flatMap { lane in
-                let base = lane * TokenBucketLayout.laneWords
-                return words[base..<base + TokenBucketLayout.limitWords]
+            limits = (try? current.table.read(port)).map { words in
+                (0..<TokenBucketLayout.lanes).flatMap { lane in
+                    let base = lane * TokenBucketLayout.laneWords
+                    return words[base..<base + TokenBucketLayout.limitWords]
+                }
             }
         }
     }
 
-    /// Changes the limits of current ones, without a refill.
-    func set(_ lanes: [TokenBucketLimits]) throws(BPFError) {
+    /// Changes the limits of current ones, without a refill; ENOENT where the port has none.
+    mutating func set(_ lanes: [TokenBucketLimits]) throws(BPFError) {
         guard let current else { return }
         try write(lanes, over: try current.table.read(port))
     }
 
     /// Writes the limits of current ones: over what is there, where the entry `goesOn` and nobody took
     /// it out; else full buckets that have counted nothing.
-    fileprivate func put(_ lanes: [TokenBucketLimits], goesOn: Bool) throws(BPFError) {
+    fileprivate mutating func put(_ lanes: [TokenBucketLimits], goesOn: Bool) throws(BPFError) {
         let words = goesOn ? try? current?.table.read(port) : nil
         try write(lanes, over: words ?? [UInt64](repeating: 0, count: TokenBucketLayout.words))
     }
 
-    private func write(_ lanes: [TokenBucketLimits], over words: [UInt64]) throws(BPFError) {
+    private mutating func write(
+        _ lanes: [TokenBucketLimits], over words: [UInt64]
+    ) throws(BPFError) {
         var words = words
         for (lane, limits) in lanes.enumerated() {
             let base = lane * TokenBucketLayout.laneWords
             words.replaceSubrange(base..<base + TokenBucketLayout.limitWords, with: limits.words)
         }
         try current?.table.write(words, at: port)
+        limits = lanes.flatMap(\.words)
     }
 
     /// What each lane has counted, in the order of `FrameLane`; nil where only another version can tell.
@@ -188,12 +195,18 @@ final class BPFPolicers {
         let known =
             loaded.values.first { $0.policer.identifier == identifier }?.policer
             ?? found[identifier]?.policer
-        if let known { return TokenBuckets(known, of: port) }
+        guard let policer = known ?? find(identifier) else { return nil }
+        var buckets = TokenBuckets(policer, of: port)
+        buckets.readLimits()
+        return buckets
+    }
+
+    private func find(_ identifier: UInt32) -> BPFPolicer? {
         found = found.filter { $0.value.policer != nil }
         guard let ports = try? BPFPolicer.Ports.found(ofProgram: identifier) else { return nil }
         let policer = BPFPolicer(identifier, ports)
         found[identifier] = Found(policer: policer)
-        return TokenBuckets(policer, of: port)
+        return policer
     }
 
     private func load(_ kind: FrameKind) throws(BPFError) -> LoadedPolicer {
@@ -206,7 +219,7 @@ final class BPFPolicers {
     private func entry(
         of port: Int32, _ loaded: LoadedPolicer, _ lanes: [TokenBucketLimits], _ held: TokenBuckets?
     ) throws(BPFError) -> (buckets: TokenBuckets, program: Int32) {
-        let buckets = TokenBuckets(loaded.policer, of: port)
+        var buckets = TokenBuckets(loaded.policer, of: port)
         try buckets.put(lanes, goesOn: held?.isSame(as: buckets) == true)
         return (buckets, loaded.program.descriptor)
     }

@@ -356,13 +356,14 @@ struct Execution {
     }
 
     /// Changes the limits of a policer that runs, without a refill.
-    private func set(
+    private mutating func set(
         _ limits: [TokenBucketLimits], of direction: Mitigation.Direction
     ) throws(StepFailure) {
-        guard let buckets = tree.buckets[direction] else {
+        guard var buckets = tree.buckets[direction] else {
             throw .mismatch("the eBPF policer's limits are not at hand")
         }
         try StepFailure.bpfed { () throws(BPFError) in try buckets.set(limits) }
+        tree.buckets[direction] = buckets
     }
 }
 

@@ -78,7 +78,7 @@ enum Plan {
                 continue
             }
             let buckets = observed.buckets[direction].flatMap { $0.isCurrent ? $0 : nil }
-            switch buckets.flatMap({ try? $0.limits() }) {
+            switch buckets?.limits {
             // Entries that are not there, or are another version's, are replaced, filter and all.
             case nil: puts.append(.putFilter(.port, filter))
             case limits.flatMap(\.words): break

@@ -188,7 +188,7 @@ extension ObservedTree {
                 cap: Cap(
                     packets: PacketRate(perSecond: packets), bits: BitRate(bytesPerSecond: bytes)))
         }
-        return buckets[direction].flatMap { try? $0.limits() }
+        return buckets[direction]?.limits
             .flatMap(TokenBucketLimits.cap(ofLane: .general)).map { Limit(cap: $0) }
     }
 }

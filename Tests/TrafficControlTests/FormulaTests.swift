@@ -58,6 +58,15 @@ import Testing
         #expect(Tag(name: tag.name(tcpPorts: [22, 3389])) == tag)
         #expect(Tag(name: "somebody/1/12/1/hook/22") == nil)
         #expect(Tag(name: "") == nil)
+        #expect(
+            tag.name(tcpPorts: [22, 3389]) == "sluice/1/\(tag.index)/\(tag.incident)/1/hook/22,3389"
+        )
+        for broken in [
+            "", "12", "12/1", "12/1/1", "12/1/1/hook", "12/1/1/hook/22/", "x/1/1/hook/22",
+            "12//1/-/22", "12/1/9/-/22",
+        ] {
+            #expect(Tag(name: "sluice/1/" + broken) == nil, "\(broken)")
+        }
     }
 
     /// Guards against: names beyond the 15 bytes of an interface name, and a foreign ifb deleted.
