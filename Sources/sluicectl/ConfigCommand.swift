@@ -22,7 +22,7 @@ struct ConfigCommand: ParsableCommand {
     @Argument(help: "Only what holds for this port.", completion: .ports)
     var port: String?
 
-    @Option(name: [.long], help: "The configuration file.", completion: .file())
+    @Option(name: [.short, .long], help: "The configuration file.", completion: .file())
     var config = Settings.Configuration.defaultPath
 
     @Flag(help: "Only what is not as built in, by the file or an operator.")

@@ -30,7 +30,8 @@ struct DoctorCommand: ParsableCommand {
     @Flag(help: "Flood a throw-away port through every rung, and measure what comes through.")
     var selfTest = false
 
-    @Option(help: "The daemon's configuration file.", completion: .file())
+    @Option(
+        name: [.short, .long], help: "The daemon's configuration file.", completion: .file())
     var config = Configuration.defaultPath
 
     @Flag(help: "One JSON object.")

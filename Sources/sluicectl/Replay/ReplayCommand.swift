@@ -36,7 +36,7 @@ struct ReplayCommand: ParsableCommand {
             valueName: "path"), completion: .file())
     var from = ReplayCommand.defaultSource
 
-    @Option(help: "Another configuration file.", completion: .file())
+    @Option(name: [.short, .long], help: "Another configuration file.", completion: .file())
     var config: String?
 
     @Option(

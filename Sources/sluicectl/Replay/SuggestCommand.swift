@@ -36,6 +36,7 @@ struct SuggestCommand: ParsableCommand {
     var portClass: String?
 
     @Option(
+        name: [.short, .long],
         help: "The configuration whose other keys are to hold; by default the recorded one.",
         completion: .file())
     var config: String?
