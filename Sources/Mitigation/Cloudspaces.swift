@@ -4,7 +4,8 @@
 // trip's own seconds: does a router send roughly what the VM sends? Then the flood leaves through it,
 // and what is sent to that router is limited too; else it goes to other VMs, and the tenant's VTEP is.
 // Such a companion is held at what its callers together may send, without delay, and only as long as
-// they are limited.
+// they are limited. One that is shut down sends nothing, and calls for nobody; nor does one that is
+// about to be released.
 //
 // Invariants: a companion is limited on account of others only: that is no strike of its own, does
 // not count for the breaker, and never climbs; no backend and no port with the host's default route
@@ -255,7 +256,7 @@ extension Engine {
         guard companionsAreStale else { return }
         companionsAreStale = false
         var called: [Slot: (cap: Cap, incident: UInt32)] = [:]
-        for ladder in ladders where ladder.from.rung > .normal {
+        for ladder in ladders where ladder.isCaller {
             guard let slot = companion(of: ladder) else { continue }
             let cap = ladder.from.cap
             let former = called[slot]
@@ -292,7 +293,7 @@ extension Engine {
 
     /// The ports on whose account the one at `slot` is limited.
     func callers(of slot: Slot) -> [PortName] {
-        ladders.filter { $0.from.rung > .normal && companion(of: $0) == slot }
+        ladders.filter { $0.isCaller && companion(of: $0) == slot }
             .compactMap { records[$0.slot]?.port.name }
     }
 
@@ -303,6 +304,12 @@ extension Engine {
         }
         if let index = ladderIndex(slot) { ladders[index].call(nil) }
     }
+}
+
+extension Ladder {
+    /// Whether its port is limited in what it sends, may send something, and is not about to be
+    /// released: a companion is limited along with it.
+    var isCaller: Bool { from.rung > .normal && from.rung < .shutDown && !isReleasing }
 }
 
 extension Cap {

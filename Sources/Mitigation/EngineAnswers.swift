@@ -16,10 +16,12 @@ extension Engine {
         case .done:
             settle(index, now: now, into: &actions)
         case .refused(let sentence):
+            let wasCaller = ladders[index].isCaller
             let told = ladders[index].refuse(sentence, rules: rules, now: now.nanoseconds)
             if let (rung, reason) = told {
                 tell(.refused(rung, sentence), index, reason, now, into: &actions)
             }
+            noteCaller(index, wasCaller)
         case .unknown(let sentence):
             if let (rung, reason) = ladders[index].doubt(sentence, now: now.nanoseconds) {
                 tell(.unknown(rung, sentence), index, reason, now, into: &actions)
@@ -93,14 +95,15 @@ extension Engine {
     /// A request is done: the transition has happened and is told.
     private mutating func settle(_ index: Int, now: Instant, into actions: inout [Action]) {
         let isRelease = ladders[index].isReleasing
+        let wasCaller = ladders[index].isCaller
         guard let (former, reason) = ladders[index].settle(now: now.nanoseconds) else { return }
         let rungs = ladders[index].rungs
         if rungs.from == .shutDown, former.from != .shutDown {
             gate.shutDown(now: now.nanoseconds, isEnforced: ladders[index].isEnforced)
         }
         tellMoves(index, from: former, reason, now, into: &actions)
+        noteCaller(index, wasCaller)
         if (former.from == .normal) != (rungs.from == .normal) {
-            companionsAreStale = true
             ladders[index].isGroup = reason.rule == .group
             if let path = ladders[index].path, rungs.from > .normal {
                 tell(.path(path), index, nil, now, into: &actions)
@@ -113,6 +116,8 @@ extension Engine {
     mutating func goOnReleasing(
         _ index: Int, now: Instant, into actions: inout [Action]
     ) {
+        let wasCaller = ladders[index].isCaller
+        defer { noteCaller(index, wasCaller) }
         // Twice at most: a port that is shut down comes up, then its limits go.
         for _ in 0..<2 {
             let request = ladders[index].release(rules: rules, lane: policy.lane)
@@ -120,6 +125,10 @@ extension Engine {
             carry(index, request, now: now, into: &actions)
             guard ladders[index].isReleasing, !ladders[index].isEnforced else { return }
         }
+    }
+
+    private mutating func noteCaller(_ index: Int, _ wasCaller: Bool) {
+        if ladders[index].isCaller != wasCaller { companionsAreStale = true }
     }
 
     /// What would have been on the port is not: it starts from normal, now in earnest.

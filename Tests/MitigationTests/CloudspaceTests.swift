@@ -124,6 +124,26 @@ private struct Cloud {
         #expect(cloud.stage.view(cloud.inner)?.strikes == 0)
     }
 
+    @Test("Guards against other VMs that are held back on account of one that is shut down")
+    func endsWithAShutdown() {
+        let cloud = Cloud(Self.policy)
+        cloud.stage.loads[cloud.vms[0]] = .flood(20_000)
+        cloud.route(20_000)
+        cloud.stage.run(until: { $0.rung(cloud.vms[0]) == .tighten }, limit: 30)
+        #expect(cloud.stage.view(cloud.inner)?.toRung == .police)
+        cloud.stage.run(until: { $0.rung(cloud.vms[0]) == .shutDown }, limit: 30)
+        cloud.stage.run(0.2)
+        #expect(cloud.limits(cloud.inner) == nil)
+        #expect(cloud.stage.view(cloud.inner)?.incident == nil)
+        // On its way up and out it calls for nobody.
+        cloud.stage.loads[cloud.vms[0]] = .quiet
+        cloud.route(20)
+        _ = cloud.stage.release(cloud.vms[0])
+        cloud.stage.run(0.5)
+        #expect(cloud.limited.isEmpty)
+        #expect(cloud.stage.events.count { $0.port == cloud.inner } == 2)
+    }
+
     @Test("Guards against two VMs that hide behind each other's share of what the router sends")
     func twoAtOnce() throws {
         let cloud = Cloud(Self.policy)

@@ -35,6 +35,9 @@ final class History {
     var areWordsDoubted = false
     /// Whether operators say anything in it.
     let isOrdered: Bool
+    /// Its ports are those of few cloudspaces, by chances of its own; else of one each.
+    private var cloudRandom: SplitMix
+    private let isShared: Bool
     /// The present daemon has told nothing yet.
     private var isNew = false
     /// Interfaces that are no ports now, and may go on as what they were.
@@ -50,7 +53,12 @@ final class History {
         isOrdered = policy == nil && words.once(in: 3)
         wordRandom = words
         waitRandom = SplitMix(seed: seed ^ 0x5bd1_e995)
-        let chosen = policy ?? Self.policy(&world.random)
+        var clouds = SplitMix(seed: seed &* 0xff51_afd7)
+        isShared = policy == nil && clouds.once(in: 3)
+        cloudRandom = clouds
+        var chosen = policy ?? Self.policy(&world.random)
+        // A router that carries a flood has none of its own.
+        if isShared { for relay in [PortClass.router, .vtep] { chosen.marks[relay] = nil } }
         world.policy = chosen
         book = policy == nil ? Self.book(&bookRandom) : GuardBook()
         turn = SimulatedTurn(
@@ -127,7 +135,26 @@ final class History {
         let source = sources[Int(world.random.next() % UInt64(sources.count))]
         let isBackend =
             world.random.once(in: 30) && !world.taps.values.contains { $0.name == Self.backend }
-        world.plug(isBackend ? "vxbackend" : prefix + netid, source, index: index)
+        guard isShared, !isBackend else {
+            world.plug(isBackend ? "vxbackend" : prefix + netid, source, index: index)
+            return
+        }
+        plugShared(source, index: index)
+    }
+
+    /// A VM of one of the cloudspaces, or what carries the traffic of its VMs.
+    private func plugShared(_ source: Source, index: Int32?) {
+        let netid = CloudPlace.netids[Int(cloudRandom.value(0...1))]
+        let roles = CloudPlace.Role.allCases
+        let role = roles[Int(cloudRandom.value(0...UInt64(roles.count - 1)))]
+        let relay = "\(role.rawValue)-\(netid)"
+        let isFree = world.taps.values.allSatisfy { $0.name != PortName(relay) }
+        // An index is never given to another one of the same name.
+        if role != .vm, isFree, index == nil {
+            world.plug(relay, .quiet, index: index)
+        } else {
+            world.plug("vm-\(plugs)-\(netid)", source, index: index)
+        }
     }
 
     private static let backend = PortName("vxbackend")
@@ -545,6 +572,7 @@ extension History {
         renames += 1
         tap.link.name = Array((isLost ? "tap\(renames)" : "vm-7-\(renames)").utf8)
         tap.names.insert(tap.name.description)
+        tap.place = nil
         if isLost { tap.ledger.isReleasing = true }
         world.notify(.link(tap.link))
     }
@@ -601,7 +629,7 @@ extension World {
     func checkEvent(_ event: Event) {
         if event.mode != policy.mode, !wasOrdered { fail("told as \(event.mode)") }
         guard let tap = taps[event.port.index], tap.name == event.name else { return }
-        if tap.vm.source.isInnocent, event.isClimb {
+        if tap.vm.source.isInnocent, event.isClimb, event.reason?.rule != .companion {
             fail("told of an innocent port: \(event.kind)", tap)
         }
         // What would have been stands in the way of nobody who is armed.

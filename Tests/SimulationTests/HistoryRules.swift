@@ -210,6 +210,9 @@ extension World {
         if limits == base || tap.ledger.openLimits == .some(limits) || isJournalBehind { return }
         let from = base.map(Ledger.fromRung) ?? .normal
         checkStep(tap, from, limits.map(Ledger.fromRung) ?? .normal)
+        if tap.place?.isRelay == true { return checkCompanion(limits, from: base, tap) }
+        // It was one until it got another name.
+        if base?.isCompanion == true { return }
         if let old = Ledger.toRung(base), let new = Ledger.toRung(limits), old != new {
             checkVictimStep(tap, new)
         }
@@ -228,11 +231,14 @@ extension World {
     private func checkLimits(_ limits: Limits, _ tap: SimulatedTap) {
         if policy.mode == .observe, !wasOrdered { fail("limits in observe mode", tap) }
         if tap.ledger.isForeign { fail("a port that no class claims is limited", tap) }
+        if limits.lane != policy.lane { fail("another lane: \(limits.lane)", tap) }
+        let isRestored =
+            remembered(tap)?.limits == limits || tap.ledger.openLimits == .some(limits)
+        if limits.isCompanion, tap.place?.isRelay == true || isRestored { return }
         if tap.vm.source.isInnocent { fail("an innocent port is limited", tap) }
         if tap.vm.source.neverFloods, limits.from != nil || limits.rung != .shape {
             fail("a victim is limited in what it sends", tap)
         }
-        if limits.lane != policy.lane { fail("another lane: \(limits.lane)", tap) }
         for limit in [limits.from, limits.to] {
             guard let cap = limit?.cap else { continue }
             if cap.packets.perSecond >= SimulatedVM.mark
@@ -308,6 +314,28 @@ extension World {
         let flooding = (sight.unresponsive & (1 << inDwell - 1)).nonzeroBitCount
         // 80% of the valid polls, which cover half of the dwell, each of 3 intervals at most.
         return flooding * 15 < Int(dwell / interval) * 2 ? "up without a flood" : nil
+    }
+
+    /// What carries others' traffic is limited on their account, and as long as they are.
+    private func checkCompanion(_ limits: Limits?, from base: Limits?, _ tap: SimulatedTap) {
+        let callers = (written?.ports ?? []).filter {
+            $0.memory.incident?.path?.companion == tap.name
+        }
+        guard limits != nil else {
+            count("a companion is let go")
+            let isCalled = callers.contains { record in
+                guard let vm = taps[record.index], vm.link.address == record.address,
+                    vm.place?.netid == tap.place?.netid, let incident = record.memory.incident
+                else { return false }
+                return incident.from.rung > .normal && incident.from.rung < .shutDown
+                    && vm.standing?.from != nil && vm.link.isUp && !isReleasing(vm)
+            }
+            if isCalled, !isReleasing(tap), !wasOrdered { fail("let go before its callers", tap) }
+            return
+        }
+        if base == nil { count("a companion") }
+        if routes.contains(tap.index) { fail("the host's way out is limited", tap) }
+        if callers.isEmpty { fail("a companion of nobody", tap) }
     }
 
     private func checkVictimStep(_ tap: SimulatedTap, _ new: Rung) {

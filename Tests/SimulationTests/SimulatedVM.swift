@@ -40,6 +40,36 @@ enum Source: CaseIterable {
     var neverFloods: Bool { isInnocent || self == .victim || self == .reflector }
 }
 
+/// What a port is in a cloudspace that several ports of the host share.
+struct CloudPlace: Hashable {
+    enum Role: String, CaseIterable {
+        case vm
+        /// A router's leg towards the VMs, and the one towards the world.
+        case inner = "spc"
+        case outer = "pub"
+        case vtep = "vx"
+    }
+
+    var role: Role
+    var netid: String
+
+    /// One whose VMs send through the router, and one whose VMs send to each other.
+    static let routed = "2000"
+    static let netids = [routed, "2001"]
+
+    /// What a port of this name is.
+    init?(_ name: String) {
+        let parts = name.split(separator: "-").map(String.init)
+        guard let role = parts.first.flatMap(Role.init(rawValue:)), let netid = parts.last,
+            Self.netids.contains(netid)
+        else { return nil }
+        (self.role, self.netid) = (role, netid)
+    }
+
+    /// Whether it carries what VMs send, and nothing of its own.
+    var isRelay: Bool { role != .vm }
+}
+
 /// Packets a second and their size, from the VM and to it.
 struct Load {
     var packets: UInt64 = 0

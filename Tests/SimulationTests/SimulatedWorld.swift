@@ -41,6 +41,11 @@ final class SimulatedTap {
     var names: Set<String>
     /// What the rules know of it.
     var ledger = Ledger()
+    /// Where it is in a cloudspace that others of this host share.
+    var place: CloudPlace?
+    /// What of the VM's got through in the latest flow, and what got through to it.
+    var sent = DeliveredCounters()
+    var received = DeliveredCounters()
 
     init(_ link: Link, _ vm: SimulatedVM, _ hook: Hook) {
         self.link = link
@@ -197,11 +202,13 @@ final class World {
         let link = Link(
             index: index ?? takeIndex(), name: Array(name.utf8), kind: "tun",
             address: makeAddress(), flags: 1)
-        let vm = SimulatedVM(source, &random)
+        let place = CloudPlace(name)
+        let vm = SimulatedVM(place?.isRelay == true ? .quiet : source, &random)
         let tap = SimulatedTap(link, vm, random.once(in: 3) ? .foreign : .none)
         tap.counters.rxPackets = random.next() >> 20
         tap.counters.rxBytes = random.next() >> 20
         tap.shown = tap.counters
+        tap.place = place
         taps[link.index] = tap
         trace("\(name) (\(source)) is plugged at \(link.index)")
         notify(.link(link))
@@ -274,7 +281,31 @@ final class World {
     func flow(milliseconds: UInt64) {
         let started = now / 1_000_000
         now += milliseconds * 1_000_000
-        for index in indexes { taps[index]?.flow(from: started, for: milliseconds, self) }
+        for index in indexes where taps[index]?.place?.isRelay != true {
+            taps[index]?.flow(from: started, for: milliseconds, self)
+        }
+        for netid in CloudPlace.netids { relay(netid, from: started, for: milliseconds) }
+    }
+
+    /// What the VMs of a cloudspace send goes on through its router, or by its VTEP.
+    private func relay(_ netid: String, from: UInt64, for milliseconds: UInt64) {
+        let members = indexes.compactMap { taps[$0] }.filter { $0.place?.netid == netid }
+        guard members.contains(where: { $0.place?.isRelay == true }) else { return }
+        var carried = DeliveredCounters()
+        for member in members where member.place?.role == .vm { carried.add(member.sent) }
+        let isRouted = netid == CloudPlace.routed
+        for role in [CloudPlace.Role.vtep, .inner, .outer] {
+            for member in members where member.place?.role == role {
+                var load = Load.quiet
+                if role == .outer {
+                    if isRouted { load.add(carried, in: milliseconds, \.packets, \.size) }
+                } else if isRouted == (role == .inner) {
+                    load.add(carried, in: milliseconds, \.toPackets, \.toSize)
+                }
+                member.flow(from: from, for: milliseconds, self, load)
+                if role == .inner { carried = member.received }
+            }
+        }
     }
 
     /// Everything that the kernel holds of ours, where there is nothing to hold it for.
@@ -290,13 +321,18 @@ final class World {
 }
 
 extension SimulatedTap {
-    fileprivate func flow(from: UInt64, for milliseconds: UInt64, _ world: World) {
+    /// `carried`: in the place of what the VM does.
+    fileprivate func flow(
+        from: UInt64, for milliseconds: UInt64, _ world: World, _ carried: Load? = nil
+    ) {
+        (self.sent, self.received) = (DeliveredCounters(), DeliveredCounters())
         guard link.isUp else { return }
-        let load = vm.load(milliseconds: from, limits: standing)
+        let load = carried ?? vm.load(milliseconds: from, limits: standing)
         let sent = load.packets * milliseconds / 1_000
         let received = load.toPackets * milliseconds / 1_000
         counters.rxPackets &+= sent
         counters.rxBytes &+= sent * load.size
+        self.sent = DeliveredCounters(packets: sent, bytes: sent * load.size)
         var passed = received
         if let standing {
             let lane = milliseconds / 50
@@ -305,6 +341,8 @@ extension SimulatedTap {
                 let most = min(
                     cap.packets.perSecond, cap.bits.bitsPerSecond / 8 / max(load.size, 1))
                 let delivered = isOpen ? min(load.packets, most) * milliseconds / 1_000 : 0
+                self.sent = DeliveredCounters(
+                    packets: delivered, bytes: delivered * load.size)
                 measured.from = measured.from.adding(delivered, delivered * load.size)
                 measured.fromLane = measured.fromLane.adding(isOpen ? lane : 0, lane * 100)
                 measured.fromSeen = measured.fromSeen.adding(sent + lane, sent * load.size)
@@ -320,6 +358,26 @@ extension SimulatedTap {
         }
         counters.txPackets &+= passed
         counters.txBytes &+= passed * load.toSize
+        self.received = DeliveredCounters(packets: passed, bytes: passed * load.toSize)
+    }
+}
+
+extension DeliveredCounters {
+    fileprivate mutating func add(_ other: DeliveredCounters) {
+        packets &+= other.packets
+        bytes &+= other.bytes
+    }
+}
+
+extension Load {
+    /// In one direction this too, which came in so many milliseconds.
+    fileprivate mutating func add(
+        _ carried: DeliveredCounters, in milliseconds: UInt64,
+        _ packets: WritableKeyPath<Load, UInt64>, _ size: WritableKeyPath<Load, UInt64>
+    ) {
+        guard carried.packets > 0 else { return }
+        self[keyPath: packets] += carried.packets * 1_000 / milliseconds
+        self[keyPath: size] = carried.bytes / carried.packets
     }
 }
 
