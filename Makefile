@@ -28,7 +28,7 @@ FUZZ_SECONDS := 60
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help deps build install uninstall deb test histories fuzz soak asan tsan demo bench lint clean
+.PHONY: help deps build install uninstall deb test check-package check-fleet histories fuzz soak asan tsan demo bench lint clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -110,9 +110,15 @@ deb: build ## Build the Debian package, .build/deb/sluice_*.deb
 test: deps .build/fleet lint ## Run all tests: the package, pure, on this kernel, and on a full kernel
 	$(SWIFT_BUILD) --build-tests
 	Configs/debian/build $(BUILD) .build/deb
-	@$(SUDO) Tests/package/check .build/deb/sluice_*.deb & package=$$!; \
-		$(SUDO) Tests/fleet/check $(BUILD) .build/fleet; fleet=$$?; wait $$package && exit $$fleet
+	@$(MAKE) --no-print-directory -j2 check-package check-fleet
 	@$(SUDO) Tests/fullkernel/lanes $(TESTS)
+
+# Parts of `make test`.
+check-package:
+	@$(SUDO) Tests/package/check .build/deb/sluice_*.deb
+
+check-fleet:
+	@$(SUDO) Tests/fleet/check $(BUILD) .build/fleet
 
 histories: deps ## Run the daemon's turn over a million simulated hosts, SLUICE_HISTORIES
 	$(SWIFT_BUILD) --build-tests

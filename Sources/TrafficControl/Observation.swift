@@ -240,10 +240,11 @@ extension RouteSocket {
 }
 
 extension Known {
-    /// Whether the port's link has to tell what kind of port it is, or whether its root is ours.
+    /// Whether the port's link has to tell what kind of port it is, whether its root is ours, or by
+    /// which name chains hang on it that a redirect would lead past.
     fileprivate func asksForLink(of port: ControlledPort) -> Bool {
-        guard let places, qdiscs == nil else { return true }
-        return places.root || readsRoot || port.isOnOpenVSwitch == nil
+        guard let places, qdiscs == nil, port.isOnOpenVSwitch != nil else { return true }
+        return places.root || readsRoot || !places.ifbs.isEmpty && !chains.isEmpty
     }
 
     /// Whether a link's root qdisc can matter: where it may be ours, or ours may come to stand.

@@ -7,6 +7,7 @@
 import Lab
 import LabTesting
 import Mitigation
+import Netlink
 import Testing
 
 @testable import TrafficControl
@@ -75,6 +76,27 @@ import Testing
             #expect(climb.left == [])
             #expect(climb.advisories == [])
             #expect(!climb.isBypassed, "what its policer drops before ours did not go past ours")
+        }
+    }
+
+    /// Guards against: a hook that is chosen by what a port was before it became the switch's, or after.
+    @Test(.needs(.openvswitch)) func itsPortsAreReported() async throws {
+        try await Namespace.run {
+            let openVSwitch = try OpenVSwitch()
+            let vm = try Station(name: "vm-1-00aa", endpoint: Endpoint(number: 1, network: 0xaa))
+            var monitor = try LinkMonitor.open()
+            var reported: Bool?
+            for (change, isPort) in [("add", true), ("del", false), ("add", true)] {
+                try openVSwitch.configure("\(change)-port \(OpenVSwitch.bridge) \(vm.name)")
+                try wait(for: "the report of \(change)-port", within: .seconds(10)) {
+                    try monitor.drain { event in
+                        guard case .link(let link) = event, link.index == vm.index else { return }
+                        reported = link.isOnOpenVSwitch
+                    }
+                    return reported == isPort
+                }
+            }
+            vm.close()
         }
     }
 

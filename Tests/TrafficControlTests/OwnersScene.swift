@@ -43,10 +43,14 @@ struct OwnersScene: ~Copyable {
     init(
         _ vm: Station, uplink: Station, _ settings: TrafficControlSettings
     ) throws(TrafficControlError) {
+        control = try KernelTrafficControl.open(settings)
+        // As the daemon knows its ports.
+        let link = try? control.socket.link(index: vm.index)
+        port = ControlledPort(
+            index: vm.index, name: PortName(vm.name), mtu: 1_500,
+            isOnOpenVSwitch: link?.isOnOpenVSwitch)
         self.uplink = uplink
         self.vm = vm
-        port = ControlledPort(index: vm.index, name: PortName(vm.name), mtu: 1_500)
-        control = try KernelTrafficControl.open(settings)
     }
 
     /// Climbs rung by rung while the VM floods, holds each to its cap within 5%, and counts the

@@ -4,8 +4,9 @@ internal import SystemPackage
 
 /// The descriptors that the daemon's thread waits for, in one epoll.
 struct EventSources: ~Copyable {
-    /// What has input; the more urgent has the higher number.
-    enum Source: UInt64 { case timer, links, mail, signals }
+    /// What has input; the more urgent has the higher number. What mail asks for is carried out by
+    /// what the links are now.
+    enum Source: UInt64 { case timer, mail, links, signals }
 
     let timer: IntervalTimer
     let signals: SignalPipe

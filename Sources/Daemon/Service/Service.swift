@@ -290,7 +290,7 @@ package struct Service: ~Copyable {
         while !isStopping {
             do throws(Errno) {
                 let ready = try sources.wait()
-                // Signals and links come before the timer: a turn sees what they say.
+                // Signals and links come before mail and the timer: both see what they say.
                 for source in ready {
                     turn.catchUp { Self.now }
                     serve(source)
