@@ -417,8 +417,8 @@ public struct Engine: Sendable {
             reading.isFlooding = ladders[index].isFlooding(
                 packets: packets, bytes: bytes, rules: rules, now: polledAt)
         }
-        if direction == .from, ladders[index].isGroup, reading.isLow, let netid = netids[slot] {
-            reading.isLow = cloudspaces[netid]?.group.isLow ?? true
+        if direction == .from, ladders[index].isGroup, reading.isLow {
+            reading.isLow = isSumLow(around: slot)
         }
         if !isGrace, ladders[index][direction].rung == .normal,
             let rule = meters[slot].rule(direction, poll: poll, rules: rules)

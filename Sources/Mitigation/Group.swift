@@ -67,6 +67,15 @@ extension Engine {
         }
     }
 
+    /// Whether all that the VMs of a port's cloudspace offer is low; true where there is no sum any
+    /// more: its mark is gone, or the other VMs are.
+    func isSumLow(around slot: Slot) -> Bool {
+        guard rules.groupMark != nil, let netid = netids[slot],
+            let cloudspace = cloudspaces[netid], cloudspace.vms.count > 1
+        else { return true }
+        return cloudspace.group.isLow
+    }
+
     /// What the limits of the port at `slot` let pass, packets and bytes a second.
     private func passable(_ slot: Slot) -> SIMD2<Double> {
         guard let cap = ladderIndex(slot).flatMap({ ladders[$0].cap(.from) }) else {

@@ -351,6 +351,25 @@ private struct Cloud {
         #expect(ids.allSatisfy { stage.rung($0) == .normal })
     }
 
+    @Test(
+        "Guards against a VM that stays limited on account of a sum that is no more",
+        arguments: [true, false])
+    func endsWithItsSum(_ othersGo: Bool) {
+        let (stage, ids) = Self.group([.flood(4_900), .flood(4_800), .flood(4_700)])
+        stage.run(2)
+        #expect(stage.rung(ids[0]) == .police)
+        if othersGo {
+            for id in ids.dropFirst() { stage.vanish(id) }
+        } else {
+            var policy = stage.engine.policy
+            policy.groupMark = Mark()
+            stage.engine.replace(policy: policy, now: stage.now)
+        }
+        stage.loads[ids[0]] = .quiet
+        stage.run(40)
+        #expect(stage.rung(ids[0]) == .normal)
+    }
+
     @Test("Guards against another cloudspace's VMs in the sum, and a sum without a mark")
     func othersAreNot() {
         let (stage, ids) = Self.group([.flood(9_000)])

@@ -59,6 +59,11 @@ final class History {
         var chosen = policy ?? Self.policy(&world.random)
         // A router that carries a flood has none of its own.
         if isShared { for relay in [PortClass.router, .vtep] { chosen.marks[relay] = nil } }
+        if isShared, cloudRandom.once(in: 2) {
+            let mark = SimulatedVM.mark * 5 / 2
+            chosen.groupMark = Mark(
+                packets: PacketRate(perSecond: mark), bits: BitRate(bitsPerSecond: mark * 10_000))
+        }
         world.policy = chosen
         book = policy == nil ? Self.book(&bookRandom) : GuardBook()
         turn = SimulatedTurn(
@@ -271,9 +276,11 @@ final class History {
             world.checkEvent(event)
             read(AlertLine(event).text)
         }
-        for order in output.stops where world.taps[order.port.index]?.vm.source.neverFloods == true
-        {
-            world.fail("a machine that never flooded is stopped", world.taps[order.port.index])
+        for order in output.stops {
+            guard let tap = world.taps[order.port.index], tap.vm.source.neverFloods else {
+                continue
+            }
+            if !world.isInGroup(tap) { world.fail("a machine that never flooded is stopped", tap) }
         }
         // Told, and dead before that is written: the one case in which a line comes twice.
         if isMortal, world.random.once(in: 40) {
@@ -629,7 +636,9 @@ extension World {
     func checkEvent(_ event: Event) {
         if event.mode != policy.mode, !wasOrdered { fail("told as \(event.mode)") }
         guard let tap = taps[event.port.index], tap.name == event.name else { return }
-        if tap.vm.source.isInnocent, event.isClimb, event.reason?.rule != .companion {
+        if event.reason?.rule == .group { count("together") }
+        let isOnOthers = event.reason?.rule == .companion || isInGroup(tap)
+        if tap.vm.source.isInnocent, event.isClimb, !isOnOthers {
             fail("told of an innocent port: \(event.kind)", tap)
         }
         // What would have been stands in the way of nobody who is armed.

@@ -223,7 +223,7 @@ extension World {
         tap.ledger.isReleasing || remembered(tap)?.isReleasing == true
     }
 
-    private func remembered(_ tap: SimulatedTap) -> IncidentMemory? {
+    func remembered(_ tap: SimulatedTap) -> IncidentMemory? {
         written?.ports.first { $0.index == tap.index && $0.address == tap.link.address }?
             .memory.incident
     }
@@ -235,8 +235,9 @@ extension World {
         let isRestored =
             remembered(tap)?.limits == limits || tap.ledger.openLimits == .some(limits)
         if limits.isCompanion, tap.place?.isRelay == true || isRestored { return }
-        if tap.vm.source.isInnocent { fail("an innocent port is limited", tap) }
-        if tap.vm.source.neverFloods, limits.from != nil || limits.rung != .shape {
+        let isInGroup = isRestored || isInGroup(tap)
+        if tap.vm.source.isInnocent, !isInGroup { fail("an innocent port is limited", tap) }
+        if tap.vm.source.neverFloods, !isInGroup, limits.from != nil || limits.rung != .shape {
             fail("a victim is limited in what it sends", tap)
         }
         for limit in [limits.from, limits.to] {
@@ -286,7 +287,7 @@ extension World {
         if old > .normal, isSaid(.hold, tap) { fail("up to \(new), and is held", tap) }
         checkBreaker(tap)
         if old == .normal {
-            check(tap) { tripProblem($0.from, at: $0.at) }
+            if !isInGroup(tap) { check(tap) { tripProblem($0.from, at: $0.at) } }
         } else {
             check(tap) { floodProblem(tap, old, $0) }
         }
@@ -426,7 +427,9 @@ extension World {
         taps[index]?.ledger.isRestoring = isAgain || isUp == (rung != .shutDown)
         guard !isAgain, !isJournalBehind, isUp == (rung == .shutDown) else { return }
         guard isUp else {
-            if tap.vm.source.neverFloods { fail("a port that never flooded is shut down", tap) }
+            if tap.vm.source.neverFloods, !isInGroup(tap) {
+                fail("a port that never flooded is shut down", tap)
+            }
             count("\(rung) to shutdown")
             return checkClimb(tap, rung, .shutDown)
         }

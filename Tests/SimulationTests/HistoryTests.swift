@@ -37,6 +37,7 @@ import Testing
             "death after", "death after telling", "wrecked", "repaired", "release", "hold",
             "exempt",
             "escalated", "observe", "enforce", "caught up", "a companion", "a companion is let go",
+            "together",
         ]
         for what in needed { #expect(tally[what, default: 0] > 5, "\(what)") }
         if part == 0 { print(tally.sorted { $0.key < $1.key }) }

@@ -43,7 +43,8 @@ final class SimulatedTap {
     var ledger = Ledger()
     /// Where it is in a cloudspace that others of this host share.
     var place: CloudPlace?
-    /// What of the VM's got through in the latest flow, and what got through to it.
+    /// What the VM sent in the latest flow, what of it got through, and what got through to it.
+    var offered = DeliveredCounters()
     var sent = DeliveredCounters()
     var received = DeliveredCounters()
 
@@ -140,6 +141,9 @@ final class World {
     var tally: [String: Int] = [:]
     /// Shutdowns that were told.
     var shutdowns: [UInt64] = []
+
+    /// Whether the VMs of a cloudspace were over the mark of their sum in its latest flows, nearly.
+    private var floodedTogether: [String: [Bool]] = [:]
 
     private var nextIndex: Int32 = 2
     private var nextAddress: UInt64 = 1
@@ -284,16 +288,40 @@ final class World {
         for index in indexes where taps[index]?.place?.isRelay != true {
             taps[index]?.flow(from: started, for: milliseconds, self)
         }
-        for netid in CloudPlace.netids { relay(netid, from: started, for: milliseconds) }
+        for netid in CloudPlace.netids {
+            let members = indexes.compactMap { taps[$0] }.filter { $0.place?.netid == netid }
+            guard !members.isEmpty else { continue }
+            noteSum(of: members.filter { $0.place?.role == .vm }, netid, for: milliseconds)
+            relay(members, isRouted: netid == CloudPlace.routed, from: started, for: milliseconds)
+        }
+    }
+
+    private func noteSum(of vms: [SimulatedTap], _ netid: String, for milliseconds: UInt64) {
+        guard let packets = policy.groupMark.packets, let bits = policy.groupMark.bits else {
+            return
+        }
+        var sum = DeliveredCounters()
+        for vm in vms { sum.add(vm.offered) }
+        // Counters that are read late make it more in one poll and less in others.
+        let isOver =
+            sum.packets * 1_000 >= packets.perSecond * milliseconds * 8 / 10
+            || sum.bytes * 8_000 >= bits.bitsPerSecond * milliseconds * 8 / 10
+        floodedTogether[netid] = (floodedTogether[netid] ?? []).suffix(59) + [isOver]
+    }
+
+    /// Whether it may be limited for what it sends together with others of its cloudspace.
+    func isInGroup(_ tap: SimulatedTap) -> Bool {
+        if remembered(tap)?.isGroup == true { return true }
+        guard let place = tap.place, place.role == .vm else { return false }
+        return floodedTogether[place.netid]?.contains(true) == true
     }
 
     /// What the VMs of a cloudspace send goes on through its router, or by its VTEP.
-    private func relay(_ netid: String, from: UInt64, for milliseconds: UInt64) {
-        let members = indexes.compactMap { taps[$0] }.filter { $0.place?.netid == netid }
-        guard members.contains(where: { $0.place?.isRelay == true }) else { return }
+    private func relay(
+        _ members: [SimulatedTap], isRouted: Bool, from: UInt64, for milliseconds: UInt64
+    ) {
         var carried = DeliveredCounters()
         for member in members where member.place?.role == .vm { carried.add(member.sent) }
-        let isRouted = netid == CloudPlace.routed
         for role in [CloudPlace.Role.vtep, .inner, .outer] {
             for member in members where member.place?.role == role {
                 var load = Load.quiet
@@ -325,14 +353,16 @@ extension SimulatedTap {
     fileprivate func flow(
         from: UInt64, for milliseconds: UInt64, _ world: World, _ carried: Load? = nil
     ) {
-        (self.sent, self.received) = (DeliveredCounters(), DeliveredCounters())
+        offered = DeliveredCounters()
+        (self.sent, self.received) = (offered, offered)
         guard link.isUp else { return }
         let load = carried ?? vm.load(milliseconds: from, limits: standing)
         let sent = load.packets * milliseconds / 1_000
         let received = load.toPackets * milliseconds / 1_000
         counters.rxPackets &+= sent
         counters.rxBytes &+= sent * load.size
-        self.sent = DeliveredCounters(packets: sent, bytes: sent * load.size)
+        offered = DeliveredCounters(packets: sent, bytes: sent * load.size)
+        self.sent = offered
         var passed = received
         if let standing {
             let lane = milliseconds / 50
