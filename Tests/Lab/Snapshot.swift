@@ -76,15 +76,23 @@ public struct Snapshot: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// The lines in which the present state still differs from an earlier one after at most two
-    /// seconds: the kernel frees the actions of a deleted filter a moment later (tcf_queue_work).
+    /// The lines in which the present state still differs from an earlier one after at most ten
+    /// seconds: the kernel frees the actions of a deleted filter a moment later, behind those of all
+    /// others and a grace period of RCU for each (tcf_queue_work), which takes its time on busy
+    /// processors.
     ///
     /// - Throws: `LabError` with the tool's sentence.
     public static func settledDifference(from earlier: Snapshot) throws(LabError) -> [String] {
-        let deadline = Moment.now + .seconds(2)
+        let begin = Moment.now
         while true {
             let difference = try Snapshot().difference(from: earlier)
-            guard !difference.isEmpty, Moment.now < deadline else { return difference }
+            let took = Moment.now - begin
+            guard !difference.isEmpty, took < .seconds(10) else {
+                if took > .seconds(1) {
+                    Program.write("figure: traffic control settled in \(took)\n")
+                }
+                return difference
+            }
         }
     }
 
