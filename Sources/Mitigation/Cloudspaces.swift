@@ -297,7 +297,7 @@ extension Engine {
             .compactMap { records[$0.slot]?.port.name }
     }
 
-    /// An operator released a companion: its callers go on without it.
+    /// An operator released a port, or it lost its class: those that call for it go on without it.
     mutating func excuseCompanion(at slot: Slot) {
         for index in ladders.indices where companion(of: ladders[index]) == slot {
             ladders[index].path?.companion = nil

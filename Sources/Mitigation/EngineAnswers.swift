@@ -34,15 +34,16 @@ extension Engine {
 
     /// An operator's word: the port goes straight to normal, through tightened where its link has to
     /// come up first. It is asked for now, or after the answer that is due. A flood that goes on trips
-    /// again, as a relapse, by the usual rule.
+    /// again, as a relapse, by the usual rule. Incidents that go on call for this port no more, nor does
+    /// one that is only about to.
     ///
     /// - Returns: false where there is no such port, or nothing of ours on it.
     public mutating func release(
         _ id: PortID, now: Instant, into actions: inout [Action]
     ) -> Bool {
-        guard let slot = slotOf[id], let index = ladderIndex(slot), ladders[index].isEngaged
-        else { return false }
-        if ladders[index].to.called != nil { excuseCompanion(at: slot) }
+        guard let slot = slotOf[id] else { return false }
+        excuseCompanion(at: slot)
+        guard let index = ladderIndex(slot), ladders[index].isEngaged else { return false }
         goOnReleasing(index, now: now, into: &actions)
         if ladders[index].isOver { removeLadder(index) }
         countBreaker(now: now.nanoseconds)

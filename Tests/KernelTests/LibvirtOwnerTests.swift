@@ -118,8 +118,8 @@ import Testing
             flood.stop()
             expectRepairs(monitor.events, count: 10)
             try stage.daemon.request("POST", "/v1/release", body: "{\"all\": true}")
-            let left = try Snapshot.settledDifference(from: alone)
-            #expect(Snapshot.withoutActionNumbers(left) == [])
+            let left = try Snapshot.settledDifference(from: alone, numbersCount: false)
+            #expect(left == [])
             _ = try stage.daemon.stop()
         }
     }

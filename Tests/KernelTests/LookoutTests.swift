@@ -18,7 +18,7 @@ import Testing
             let few = try Lock(10, "few").move(to: other.pid)
             let some = try Lock(60, "some").move(to: other.pid)
             let each = max((some - few) / 50, 0.000_1)
-            let count = min(max(Int(2.2 / each), 40), 6_000)
+            let count = min(max(Int(2.6 / each), 40), 6_000)
             let lock = try Lock(count, "many")
             try Lab.wait(for: "quiet turns", within: .seconds(20)) {
                 let before = try Self.standbyPolls(stage)

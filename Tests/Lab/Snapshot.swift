@@ -81,11 +81,17 @@ public struct Snapshot: Hashable, Sendable, CustomStringConvertible {
     /// others and a grace period of RCU for each (tcf_queue_work), which takes its time on busy
     /// processors.
     ///
+    /// `numbersCount` is false where somebody may have made actions anew, as others do beside ours: they
+    /// have other numbers then, by what was free.
+    ///
     /// - Throws: `LabError` with the tool's sentence.
-    public static func settledDifference(from earlier: Snapshot) throws(LabError) -> [String] {
+    public static func settledDifference(
+        from earlier: Snapshot, numbersCount: Bool = true
+    ) throws(LabError) -> [String] {
         let begin = Moment.now
         while true {
-            let difference = try Snapshot().difference(from: earlier)
+            let all = try Snapshot().difference(from: earlier)
+            let difference = numbersCount ? all : withoutActionNumbers(all)
             let took = Moment.now - begin
             guard !difference.isEmpty, took < .seconds(10) else {
                 if took > .seconds(1) {
@@ -111,9 +117,8 @@ public struct Snapshot: Hashable, Sendable, CustomStringConvertible {
         throw LabError("a picture of traffic control", detail: "it goes on changing")
     }
 
-    /// What is left of a difference where the numbers of actions do not count: who makes one anew, as
-    /// others do beside ours, is given another number, by what was free.
-    public static func withoutActionNumbers(_ difference: [String]) -> [String] {
+    /// What is left of a difference where the numbers of actions do not count.
+    private static func withoutActionNumbers(_ difference: [String]) -> [String] {
         func lines(_ sign: Character) -> [String] {
             difference.filter { $0.first == sign }
                 .map {
