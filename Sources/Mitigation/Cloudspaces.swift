@@ -299,10 +299,17 @@ extension Engine {
 
     /// An operator released a port, or it lost its class: those that call for it go on without it.
     mutating func excuseCompanion(at slot: Slot) {
-        for index in ladders.indices where companion(of: ladders[index]) == slot {
+        if let index = ladderIndex(slot) { ladders[index].call(nil) }
+        // All ports may be released at once, and most are VMs, for which nobody calls.
+        guard let netid = netids[slot], let cloudspace = cloudspaces[netid],
+            !cloudspace.vms.contains(slot)
+        else { return }
+        for member in cloudspace.vms + cloudspace.routers + cloudspace.vteps {
+            guard let index = ladderIndex(member), companion(of: ladders[index]) == slot else {
+                continue
+            }
             ladders[index].path?.companion = nil
         }
-        if let index = ladderIndex(slot) { ladders[index].call(nil) }
     }
 }
 
