@@ -32,6 +32,18 @@ private struct Cloud {
         stage.loads[outer] = .flood(packets)
     }
 
+    /// The first VM floods through the router.
+    func flood() {
+        stage.loads[vms[0]] = .flood(20_000)
+        route(20_000)
+    }
+
+    /// Neither it nor the router carries much any more.
+    func calm() {
+        stage.loads[vms[0]] = .quiet
+        route(20)
+    }
+
     func limits(_ id: PortID) -> Limits? { stage.view(id)?.limits }
 
     /// The ports with something of ours on them, by name.
@@ -90,8 +102,7 @@ private struct Cloud {
     @Test("Guards against what a router sent that is forgotten at each word of its link")
     func noticesChangeNothing() throws {
         let cloud = Cloud(Self.policy)
-        cloud.stage.loads[cloud.vms[0]] = .flood(20_000)
-        cloud.route(20_000)
+        cloud.flood()
         for _ in 0..<30 where cloud.stage.rung(cloud.vms[0]) != .police {
             cloud.stage.poll()
             for id in cloud.vms + [cloud.inner, cloud.outer] {
@@ -105,13 +116,11 @@ private struct Cloud {
     @Test("Guards against a companion's limit that outlives the incident that called for it")
     func endsWithItsIncident() {
         let cloud = Cloud(Self.policy)
-        cloud.stage.loads[cloud.vms[0]] = .flood(20_000)
-        cloud.route(20_000)
+        cloud.flood()
         cloud.stage.run(until: { $0.rung(cloud.vms[0]) == .shape }, limit: 10)
         // It is policed while the VM is shaped, and what it carries is no evidence of anything.
         #expect(cloud.stage.view(cloud.inner)?.toRung == .police)
-        cloud.stage.loads[cloud.vms[0]] = .quiet
-        cloud.route(20)
+        cloud.calm()
         cloud.stage.run(until: { $0.rung(cloud.vms[0]) == .normal }, limit: 30)
         cloud.stage.run(0.2)
         #expect(cloud.limited.isEmpty)
@@ -127,8 +136,7 @@ private struct Cloud {
     @Test("Guards against other VMs that are held back on account of one that is shut down")
     func endsWithAShutdown() {
         let cloud = Cloud(Self.policy)
-        cloud.stage.loads[cloud.vms[0]] = .flood(20_000)
-        cloud.route(20_000)
+        cloud.flood()
         cloud.stage.run(until: { $0.rung(cloud.vms[0]) == .tighten }, limit: 30)
         #expect(cloud.stage.view(cloud.inner)?.toRung == .police)
         cloud.stage.run(until: { $0.rung(cloud.vms[0]) == .shutDown }, limit: 30)
@@ -136,8 +144,7 @@ private struct Cloud {
         #expect(cloud.limits(cloud.inner) == nil)
         #expect(cloud.stage.view(cloud.inner)?.incident == nil)
         // On its way up and out it calls for nobody.
-        cloud.stage.loads[cloud.vms[0]] = .quiet
-        cloud.route(20)
+        cloud.calm()
         _ = cloud.stage.release(cloud.vms[0])
         cloud.stage.run(0.5)
         #expect(cloud.limited.isEmpty)
@@ -179,8 +186,7 @@ private struct Cloud {
         var policy = Self.policy
         policy.mode = .observe
         let cloud = Cloud(policy)
-        cloud.stage.loads[cloud.vms[0]] = .flood(20_000)
-        cloud.route(20_000)
+        cloud.flood()
         cloud.stage.run(3)
         #expect(cloud.stage.asked.isEmpty)
         let told = cloud.stage.events.filter { $0.port == cloud.inner }
@@ -196,8 +202,7 @@ private struct Cloud {
             if case .limit(inner, _) = action { return .refused("no") }
             return .done
         }
-        cloud.stage.loads[cloud.vms[0]] = .flood(20_000)
-        cloud.route(20_000)
+        cloud.flood()
         cloud.stage.run(until: { $0.rung(cloud.vms[0]) == .shape }, limit: 10)
         let asked = cloud.stage.asked.filter { $0.action.port == inner }
         #expect((2...4).contains(asked.count))
@@ -211,8 +216,7 @@ private struct Cloud {
     @Test("Guards against a companion that comes back under an operator's hand")
     func released() {
         let cloud = Cloud(Self.policy)
-        cloud.stage.loads[cloud.vms[0]] = .flood(20_000)
-        cloud.route(20_000)
+        cloud.flood()
         cloud.stage.run(2)
         #expect(cloud.limited.count == 2)
         var actions: [Action] = []
@@ -227,8 +231,7 @@ private struct Cloud {
     @Test("Guards against a router that comes again, or a restart, and is not limited any more")
     func goesOn() throws {
         let cloud = Cloud(Self.policy)
-        cloud.stage.loads[cloud.vms[0]] = .flood(20_000)
-        cloud.route(20_000)
+        cloud.flood()
         cloud.stage.run(2)
         var actions: [Action] = []
         cloud.stage.engine.vanish(cloud.inner, now: cloud.stage.now, into: &actions)
@@ -276,14 +279,12 @@ private struct Cloud {
         var policy = Stage.policy
         policy.victim = .shape
         let cloud = Cloud(policy)
-        cloud.stage.loads[cloud.vms[0]] = .flood(20_000)
-        cloud.route(20_000)
+        cloud.flood()
         cloud.stage.run(until: { $0.view(cloud.inner)?.toRung == .shape }, limit: 5)
         let vm = try #require(cloud.limits(cloud.vms[0])?.from?.cap)
         let held = try #require(cloud.limits(cloud.inner)?.to)
         #expect(held.cap.packets <= vm.packets && held.delay != nil)
-        cloud.stage.loads[cloud.vms[0]] = .quiet
-        cloud.route(20)
+        cloud.calm()
         cloud.stage.run(60)
         #expect(cloud.limited.isEmpty)
     }

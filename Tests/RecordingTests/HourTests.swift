@@ -118,28 +118,24 @@ private struct Hour {
         var hour = Hour(isRecorded: true)
         var actions: [Action] = []
         let begin = clab_thread_cpu_ns()
-        do {
-            for number in 1...polls {
-                hour.poll(number, hasFloods: true)
-                hour.finish(&actions)
-                hour.endTurn()
-            }
-            hour.endTurn(isLast: true)
+        for number in 1...polls {
+            hour.poll(number, hasFloods: true)
+            hour.finish(&actions)
+            hour.endTurn()
         }
+        hour.endTurn(isLast: true)
         let live = clab_thread_cpu_ns() - begin
         let bytes = hour.files.reduce(0) { $0 + $1.count }
         var replay = Replayer(answers: .recorded, policy: { _ in Hour.policy })
         let files = hour.files
         var problem: String?
         let middle = clab_thread_cpu_ns()
-        do {
-            for file in files {
-                var reader = try RecordingReader(file)
-                while let item = reader.next() { replay.take(item) }
-                problem = problem ?? reader.problem
-            }
-            replay.finish()
+        for file in files {
+            var reader = try RecordingReader(file)
+            while let item = reader.next() { replay.take(item) }
+            problem = problem ?? reader.problem
         }
+        replay.finish()
         let replayed = clab_thread_cpu_ns() - middle
         #expect(problem == nil)
         #expect(replay.pollCount == polls)

@@ -60,9 +60,7 @@ final class History {
         // A router that carries a flood has none of its own.
         if isShared { for relay in [PortClass.router, .vtep] { chosen.marks[relay] = nil } }
         if isShared, cloudRandom.once(in: 2) {
-            let mark = SimulatedVM.mark * 5 / 2
-            chosen.groupMark = Mark(
-                packets: PacketRate(perSecond: mark), bits: BitRate(bitsPerSecond: mark * 10_000))
+            chosen.groupMark = Mark(each: SimulatedVM.mark * 5 / 2)
         }
         world.policy = chosen
         book = policy == nil ? Self.book(&bookRandom) : GuardBook()
@@ -156,7 +154,7 @@ final class History {
         let isFree = world.taps.values.allSatisfy { $0.name != PortName(relay) }
         // An index is never given to another one of the same name.
         if role != .vm, isFree, index == nil {
-            world.plug(relay, .quiet, index: index)
+            world.plug(relay, source)
         } else {
             world.plug("vm-\(plugs)-\(netid)", source, index: index)
         }
@@ -498,12 +496,18 @@ extension Event {
     }
 }
 
+extension Mark {
+    /// So many packets a second, and 10,000 times as many bits.
+    fileprivate init(each packets: UInt64) {
+        self.init(
+            packets: PacketRate(perSecond: packets), bits: BitRate(bitsPerSecond: packets * 10_000))
+    }
+}
+
 extension Policy {
     /// The same marks for every class.
     mutating func setMarks() {
-        let mark = Mark(
-            packets: PacketRate(perSecond: SimulatedVM.mark),
-            bits: BitRate(bitsPerSecond: SimulatedVM.mark * 10_000))
+        let mark = Mark(each: SimulatedVM.mark)
         for portClass in PortClass.allCases { marks[portClass] = Marks(from: mark, to: mark) }
     }
 }

@@ -201,13 +201,13 @@ extension World {
         // what it decided on.
         guard let tap = taps[index], tap.isAnnounced else { return }
         trace("\(tap.name): \(limits.map { "\($0.rung), \($0)" } ?? "nothing")")
-        if let limits { checkLimits(limits, tap) }
-        let incident = remembered(tap)
-        let base = incident?.limits
-        taps[index]?.ledger.isRestoring = limits == base || tap.ledger.openLimits == .some(limits)
+        let base = remembered(tap)?.limits
+        let isRestored = limits == base || tap.ledger.openLimits == .some(limits)
+        if let limits { checkLimits(limits, tap, isRestored: isRestored) }
+        taps[index]?.ledger.isRestoring = isRestored
         defer { taps[index]?.ledger.openLimits = .some(limits) }
         // Without a journal there is nothing to hold a step against.
-        if limits == base || tap.ledger.openLimits == .some(limits) || isJournalBehind { return }
+        if isRestored || isJournalBehind { return }
         let from = base.map(Ledger.fromRung) ?? .normal
         checkStep(tap, from, limits.map(Ledger.fromRung) ?? .normal)
         if tap.place?.isRelay == true { return checkCompanion(limits, from: base, tap) }
@@ -228,12 +228,10 @@ extension World {
             .memory.incident
     }
 
-    private func checkLimits(_ limits: Limits, _ tap: SimulatedTap) {
+    private func checkLimits(_ limits: Limits, _ tap: SimulatedTap, isRestored: Bool) {
         if policy.mode == .observe, !wasOrdered { fail("limits in observe mode", tap) }
         if tap.ledger.isForeign { fail("a port that no class claims is limited", tap) }
         if limits.lane != policy.lane { fail("another lane: \(limits.lane)", tap) }
-        let isRestored =
-            remembered(tap)?.limits == limits || tap.ledger.openLimits == .some(limits)
         if limits.isCompanion, tap.place?.isRelay == true || isRestored { return }
         let isInGroup = isRestored || isInGroup(tap)
         if tap.vm.source.isInnocent, !isInGroup { fail("an innocent port is limited", tap) }
