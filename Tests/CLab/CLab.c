@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/ethtool.h>
 #include <linux/if_tun.h>
 #include <linux/sockios.h>
 #include <linux/userfaultfd.h>
@@ -349,10 +350,40 @@ int clab_track_writes(void) {
     int tracker = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
     struct uffdio_api api = {.api = UFFD_API, .features = UFFD_FEATURE_WP_ASYNC};
     if (tracker < 0 || ioctl(tracker, UFFDIO_API, &api) == 0) return tracker;
-    int code = errno;
-    close(tracker);
-    errno = code;
+    return fail(tracker);
+}
+
+int clab_stall_begin(uintptr_t *answer) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED) return -1;
+    int stall = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+    struct uffdio_api api = {.api = UFFD_API};
+    struct uffdio_register range = {.range = {.start = (uintptr_t)(pages + page), .len = page},
+                                    .mode = UFFDIO_REGISTER_MODE_MISSING};
+    if (stall >= 0 && ioctl(stall, UFFDIO_API, &api) == 0 &&
+        ioctl(stall, UFFDIO_REGISTER, &range) == 0) {
+        *answer = range.range.start - 4;
+        return stall;
+    }
+    int saved = errno;
+    munmap(pages, 2 * page);
+    if (stall >= 0) close(stall);
+    errno = saved;
     return -1;
+}
+
+void clab_stall_free(uintptr_t answer) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    munmap((void *)(answer + 4 - page), 2 * page);
+}
+
+int clab_link_state(const char *name, uintptr_t answer) {
+    struct ifreq request;
+    if (!put_name(&request, name)) return -1;
+    *(uint32_t *)answer = ETHTOOL_GLINK;
+    request.ifr_data = (void *)answer;
+    return link_ioctl(SIOCETHTOOL, &request);
 }
 
 int clab_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC | O_NONBLOCK); }

@@ -77,6 +77,15 @@ int clab_pidfd_open(pid_t pid);
 int clab_memory_file(const char *name);
 // userfaultfd(2) that notes writes to any mapping (UFFD_FEATURE_WP_ASYNC).
 int clab_track_writes(void);
+// An answer whose writing waits in the kernel: at *answer the first four bytes can be written, the
+// ones after them not before the descriptor is closed (userfaultfd(2)). It is readable as soon as
+// somebody waits.
+int clab_stall_begin(uintptr_t *answer);
+// Gives the memory back when nobody writes there any more.
+void clab_stall_free(uintptr_t answer);
+// ETHTOOL_GLINK, whose answer of eight bytes the kernel writes while it holds RTNL (dev_ethtool in
+// net/ethtool/ioctl.c).
+int clab_link_state(const char *name, uintptr_t answer);
 int clab_pipe(int ends[2]);
 int clab_open_null(void);
 int clab_open_read(const char *path);
