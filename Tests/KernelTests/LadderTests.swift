@@ -26,7 +26,9 @@ import Testing
             let policed = try stage.wait(for: "police", of: rogue.name, within: .seconds(5))
             let first = try #require(flood.firstPacket)
             report("first packet to police: \((policed - first).milliseconds) ms")
-            #expect(policed - first <= .milliseconds(500))
+            // The flood takes a virtual kernel's one processor, too.
+            let most = Program.isInVirtualKernel ? Duration.seconds(1) : .milliseconds(500)
+            #expect(policed - first <= most)
             try expectRate(stage, rogue, Double(Stage.target), after: policed, delay: nil)
 
             let shaped = try stage.wait(for: "shape", of: rogue.name, within: .seconds(10))
