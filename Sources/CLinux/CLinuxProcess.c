@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <link.h>
 #include <linux/userfaultfd.h>
+#include <malloc.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,6 +67,11 @@ void sluice_forget_read_pages(void) {
     static int tracker = -1;
     if (tracker < 0) tracker = open_write_tracker();
     dl_iterate_phdr(forget_object, &tracker);
+}
+
+void sluice_return_large_memory(void) {
+    // To set it keeps it: else each one that is freed raises it, up to 32 MiB.
+    mallopt(M_MMAP_THRESHOLD, 64 << 10);
 }
 
 int sluice_lock_memory(void) {

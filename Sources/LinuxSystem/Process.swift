@@ -21,6 +21,10 @@ public enum Scheduling {
     /// without CAP_IPC_LOCK.
     public static func lockMemory() throws(Errno) { _ = try checked(sluice_lock_memory()) }
 
+    /// What is freed in pieces of 64 KiB and more goes back to the kernel at once (mallopt(3)). Else it stays
+    /// for the next ones: the answers of a large host, and tables that outgrew their places.
+    public static func returnLargeMemory() { sluice_return_large_memory() }
+
     /// Pages of programs and libraries that were needed until now count as memory again when they are
     /// needed once more (madvise(2), MADV_DONTNEED): their content is in the file. From Linux 6.7 on
     /// each then counts alone; before, with up to fifteen around it, which the kernel maps along.

@@ -8,6 +8,8 @@
 int sluice_schedule_fifo(int priority);
 // mlockall(2) of what is and will be touched (MCL_ONFAULT: no page is brought in for it).
 int sluice_lock_memory(void);
+// Allocations of 64 KiB and more go back to the kernel as they are freed (mallopt(3), M_MMAP_THRESHOLD).
+void sluice_return_large_memory(void);
 // Pages of programs and libraries count as memory again when they are needed, and then alone (6.7 on).
 void sluice_forget_read_pages(void);
 // No program that the process starts from now on has its capabilities; before threads are made.

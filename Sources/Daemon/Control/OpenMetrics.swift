@@ -171,8 +171,8 @@ struct OpenMetrics {
                 "sluice_port_rung", labels(port, "mode", health.mode(of: port).rawValue),
                 Double(place))
         }
-        let others = ports.filter { $0.rung == "normal" }.sorted { sent($0) > sent($1) }
-        addLoads("offered", "What a VM sends and is sent", held + others.prefix(Self.top)) {
+        let others = most(ports) { $0.rung == "normal" ? sent($0) : nil }
+        addLoads("offered", "What a VM sends and is sent", held + others) {
             $0.offered
         }
         addLoads("delivered", "What gets through the limits", held) { $0.delivered }
@@ -201,11 +201,10 @@ struct OpenMetrics {
     }
 
     private mutating func addGuards(_ ports: [PortStatus]) {
-        let refusing = ports.filter { refused($0) > 0 }.sorted { refused($0) > refused($1) }
         begin(
             "sluice_port_guard_refused_packets", "counter",
             "Frames that a port's guards refused, or would have, of the ten ports with most.")
-        for port in refusing.prefix(Self.top) {
+        for port in most(ports, { refused($0) > 0 ? refused($0) : nil }) {
             let packets = port.guards?.refusedPackets ?? [:]
             for (reason, count) in packets.sorted(by: { $0.key < $1.key }) {
                 add(
@@ -216,6 +215,18 @@ struct OpenMetrics {
     }
 
     // MARK: Lines
+
+    /// The few ports with most of something, the first first; nil: not one of them.
+    private func most<Amount: Comparable>(
+        _ ports: [PortStatus], _ amount: (PortStatus) -> Amount?
+    ) -> [PortStatus] {
+        // Not the ports themselves are put in order: there are many, and they are large.
+        let amounts = ports.indices.compactMap { place in
+            amount(ports[place]).map { (place: place, amount: $0) }
+        }
+        return amounts.sorted { ($1.amount, $0.place) < ($0.amount, $1.place) }.prefix(Self.top)
+            .map { ports[$0.place] }
+    }
 
     private func sent(_ port: PortStatus) -> Double { port.offered.from?.packetsPerSecond ?? 0 }
 

@@ -101,6 +101,7 @@ package struct Service: ~Copyable {
 
     /// Opens everything; what fails is told and nothing is left behind.
     private static func make(_ options: ServiceOptions) throws(ServiceError) -> Service {
+        Scheduling.returnLargeMemory()
         Environment.forget(NetlinkEnvironment.obeyed)
         // The hook's programs need none.
         try sentence { () throws(Errno) in try Capabilities.clearAmbient() }

@@ -4,7 +4,6 @@
 // entry of `watched`; an index and a generation are never given twice together, though one number is
 // all that is kept of interfaces that are gone. A steady dump comes in the order of the rows, so that a
 // look-up is one comparison.
-package import ControlAPI
 internal import LinkCounters
 package import Mitigation
 package import Netlink
@@ -19,11 +18,6 @@ package struct WatchedPort: Sendable {
     package var match: PortMatch
     /// Its link as last reported.
     package var link: Link
-    /// What its limits let through: totals, and rates between the last two measurements.
-    package var measured = Measured()
-    package var measuredAt: Instant?
-    package var delivered: Loads?
-    package var lane: Loads?
     /// What is wrong with its limits.
     package var problem: String?
 
@@ -105,8 +99,10 @@ package struct PortTable: Sendable {
     /// The latest generation of each index that is known, and the highest of the others.
     private var generations: [Int32: UInt32] = [:]
     private var formerGeneration: UInt32 = 0
+    /// What their limits let through, of the ports that have some.
+    private(set) var passing: [Engine.Slot: Passing] = [:]
     /// Every watched port by slot.
-    package private(set) var watched: [Engine.Slot: WatchedPort] = [:]
+    package private(set) var watched = SlotTable<WatchedPort>()
 
     /// No interface.
     package init() {}
@@ -301,12 +297,10 @@ package struct PortTable: Sendable {
     /// A port is watched at this slot, or its properties changed.
     mutating func watch(_ port: WatchedPort, at slot: Engine.Slot) {
         if watched[slot]?.link.name != port.link.name { renamed.insert(slot) }
-        if let known = watched[slot] {
-            var changed = known
-            changed.port = port.port
-            changed.match = port.match
-            changed.link = port.link
-            watched[slot] = changed
+        if watched[slot] != nil {
+            watched[slot]?.port = port.port
+            watched[slot]?.match = port.match
+            watched[slot]?.link = port.link
             return
         }
         if rowOf[port.port.id.index] != nil { remove(port.port.id.index) }
@@ -327,11 +321,12 @@ package struct PortTable: Sendable {
         switch use {
         case .ignored: return nil
         case .watched(let slot):
-            toDropped[slot] = nil
+            forgetMeasurements(at: slot)
             renamed.remove(slot)
             // Its place may be another port's before the sample is taken.
             leaveOut(slots: [slot])
-            return watched.removeValue(forKey: slot)
+            defer { watched[slot] = nil }
+            return watched[slot]
         case .ours(let place):
             ifbs.remove(at: place)
             for position in rows.indices {
@@ -348,8 +343,20 @@ package struct PortTable: Sendable {
         guard var port = watched[slot] else { return }
         body(&port)
         watched[slot] = port
-        let dropped = port.measured.toDropped
+    }
+
+    /// What the limits of the port at a slot have let through.
+    mutating func take(_ measured: Measured, of slot: Engine.Slot, at now: Instant) {
+        guard watched[slot] != nil else { return }
+        passing[slot, default: Passing()].take(measured, at: now)
+        let dropped = passing[slot]?.measured.toDropped
         toDropped[slot] = dropped == DeliveredCounters() ? nil : dropped
+    }
+
+    /// Other limits let through what is measured next.
+    mutating func forgetMeasurements(at slot: Engine.Slot) {
+        passing[slot] = nil
+        toDropped[slot] = nil
     }
 
     private mutating func add(_ row: Row) {

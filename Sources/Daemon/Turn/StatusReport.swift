@@ -43,7 +43,7 @@ package struct ServiceFacts: Sendable {
 extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     /// Everything: the answer to `GET /v1/status`.
     package func status(_ facts: ServiceFacts, now: Instant) -> Status {
-        let ports = table.watched.keys.map { portStatus($0, now: now) }
+        let places = table.watched.map { (slot: $0.slot, index: $0.value.port.id.index) }
         return Status(
             version: facts.version, pid: facts.pid, mode: mode,
             uptimeSeconds: seconds(now.since(facts.startedAt)), kernel: facts.kernel,
@@ -54,7 +54,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             meanLatenessMicroseconds: facts.meanLateness(polls: polls),
             mitigated: engine.mitigatedCount,
             breaker: engine.breaker?.rawValue, classes: classModes,
-            ports: ports.sorted { $0.index < $1.index })
+            ports: places.sorted { $0.index < $1.index }.map { portStatus($0.slot, now: now) })
     }
 
     /// What the turn knows of the daemon's health; the rest is the service's.
@@ -100,7 +100,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
 
     /// The place of the watched port of this name; nil where there is none.
     func slot(of name: PortName) -> Engine.Slot? {
-        table.watched.first { $0.value.port.name == name }?.key
+        table.watched.first { $0.value.port.name == name }?.slot
     }
 
     private func portStatus(_ slot: Engine.Slot, now: Instant) -> PortStatus {
@@ -116,8 +116,8 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             incident: view.incident, isVictim: view.isVictim,
             offered: Loads(
                 from: view.offeredFrom.map(Load.init), to: view.offeredTo.map(Load.init)),
-            delivered: limits.flatMap { _ in watched?.delivered },
-            lane: limits.flatMap { _ in watched?.lane },
+            delivered: limits.flatMap { _ in table.passing[slot]?.delivered },
+            lane: limits.flatMap { _ in table.passing[slot]?.lane },
             cap: limits.map {
                 Loads(from: ($0.from?.cap).map(Load.init), to: ($0.to?.cap).map(Load.init))
             },

@@ -182,11 +182,6 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
 
     mutating func forgetMeasurements(of id: PortID) {
         guard let slot = table.slot(of: id.index) else { return }
-        table.update(slot) { port in
-            port.measured = Measured()
-            port.measuredAt = nil
-            port.delivered = nil
-            port.lane = nil
-        }
+        table.forgetMeasurements(at: slot)
     }
 }

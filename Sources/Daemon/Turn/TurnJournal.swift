@@ -151,7 +151,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         engine.restore(state.engine, now: now)
         for record in state.departed { departed.keep(record, now: now) }
         for record in state.ports { restore(record, now: now) }
-        for port in Array(table.watched.values) { recall(port, now: now) }
+        for port in table.watched.values { recall(port, now: now) }
         output.untold += state.untold
         for index in state.stops {
             guard let slot = table.slot(of: index), let port = table.watched[slot],
@@ -163,7 +163,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
                     incident: engine.view(slot).incident ?? 0))
         }
         // Last: what is taken out now is announced with all that is remembered.
-        for (slot, port) in table.watched.sorted(by: { $0.key < $1.key })
+        for (slot, port) in table.watched
         where orders.word(on: port.port.name) != nil { obey(slot, now: now) }
     }
 

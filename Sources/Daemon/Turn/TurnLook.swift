@@ -189,7 +189,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
                 offered: DeliveredCounters(packets: offered.fromPackets, bytes: offered.fromBytes),
                 seen: seen)
         }
-        table.update(slot) { $0.take(measured, at: now) }
+        table.take(measured, of: slot, at: now)
         prove(slot)
     }
 
@@ -204,9 +204,10 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         _ slot: Engine.Slot, _ direction: Direction, _ port: WatchedPort, _ limit: Limit?,
         _ side: KeyPath<Loads, Load?>
     ) {
-        guard let cap = limit?.cap, let passed = port.delivered?[keyPath: side],
+        guard let cap = limit?.cap, let passing = table.passing[slot],
+            let passed = passing.delivered?[keyPath: side],
             held[slot]?.caps[direction, default: CapWatch()]
-                .take(passed, lane: port.lane?[keyPath: side], cap) == true
+                .take(passed, lane: passing.lane?[keyPath: side], cap) == true
         else { return }
         let isExceeded = held[slot]?.caps[direction]?.isExceeded == true
         output.notes.append(.cap(port.port.name, direction, isExceeded, passed, cap))
@@ -236,59 +237,11 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
     }
 }
 
-extension DeliveredCounters {
-    /// With the management lane's share.
-    fileprivate func adding(_ lane: DeliveredCounters?) -> DeliveredCounters {
-        guard let lane else { return self }
-        return DeliveredCounters(packets: packets &+ lane.packets, bytes: bytes &+ lane.bytes)
-    }
-}
-
 extension CapWatch {
     /// What got through, lane included, and the lane's share.
     fileprivate mutating func take(_ passed: Load, lane: Load?, _ cap: Cap) -> Bool {
         take(
             packetsPerSecond: passed.packetsPerSecond - (lane?.packetsPerSecond ?? 0),
             bitsPerSecond: passed.bitsPerSecond - (lane?.bitsPerSecond ?? 0), cap: cap)
-    }
-}
-
-extension WatchedPort {
-    /// Takes a new measurement; rates follow from it and the one before.
-    fileprivate mutating func take(_ new: Measured, at now: Instant) {
-        if let last = measuredAt, now > last {
-            let seconds = Double(now.since(last).wholeNanoseconds) / 1e9
-            delivered = Loads(
-                from: Load(
-                    from: measured.from?.adding(measured.fromLane),
-                    to: new.from?.adding(new.fromLane), seconds: seconds),
-                to: Load(
-                    from: measured.to?.adding(measured.toLane), to: new.to?.adding(new.toLane),
-                    seconds: seconds))
-            lane = Loads(
-                from: Load(from: measured.fromLane, to: new.fromLane, seconds: seconds),
-                to: Load(from: measured.toLane, to: new.toLane, seconds: seconds))
-        }
-        let dropped = measured.toDropped
-        measured = new
-        // A queue that drains is no drop taken back.
-        if let dropped, let latest = new.toDropped {
-            measured.toDropped = DeliveredCounters(
-                packets: max(dropped.packets, latest.packets),
-                bytes: max(dropped.bytes, latest.bytes))
-        }
-        measuredAt = now
-    }
-}
-
-extension Load {
-    /// Between two measurements; nil where there is no earlier one, or the counters began anew.
-    fileprivate init?(from old: DeliveredCounters?, to new: DeliveredCounters?, seconds: Double) {
-        guard let old, let new, new.packets >= old.packets, new.bytes >= old.bytes else {
-            return nil
-        }
-        self.init(
-            packetsPerSecond: Double(new.packets - old.packets) / seconds,
-            bitsPerSecond: Double(new.bytes - old.bytes) * 8 / seconds)
     }
 }

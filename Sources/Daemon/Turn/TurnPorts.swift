@@ -29,7 +29,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         }
         let changed = routes.symmetricDifference(defaultRoutes)
         defaultRoutes = routes
-        for port in Array(table.watched.values) where changed.contains(port.port.id.index) {
+        for port in table.watched.values where changed.contains(port.port.id.index) {
             appear(port.link, now: now)
         }
     }
