@@ -34,6 +34,9 @@ struct DeviceLayout: Hashable, Sendable {
     var namespaceNumber: Int
     /// `dev_base_head` of `struct net`: the list of its interfaces.
     var namespaceDevices: Int
+    /// `dev_base_seq` of `struct net`: another number after each change of that list. Nil where a walk
+    /// may not go by it.
+    var namespaceSequence: Int?
     /// `struct net_device`.
     var device: UInt32
     var deviceList: Int
@@ -62,6 +65,11 @@ struct DeviceLayout: Hashable, Sendable {
             try look.field("ns", in: "net", size: nil)
             + look.field("inum", in: "ns_common", size: 4)
         namespaceDevices = try look.field("dev_base_head", in: "net", size: 16)
+        // The list and the number are two stores, the number last (list_netdevice): seen in that order only
+        // where the processor keeps it.
+        #if arch(x86_64)
+            namespaceSequence = try? look.field("dev_base_seq", in: "net", size: 4)
+        #endif
         device = try look.structure("net_device")
         deviceList = try look.field("dev_list", in: "net_device", size: 16)
         deviceIndex = try look.field("ifindex", in: "net_device", size: 4)

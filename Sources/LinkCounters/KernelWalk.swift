@@ -42,8 +42,10 @@ struct KernelWalk: ~Copyable {
     let isTyped: Bool
     /// Rows of the latest walk.
     private(set) var count = 0
+    /// The latest walk found the list of interfaces as it was, and took them from its rows.
+    private(set) var isSameList = false
 
-    /// More rows are not made room for: 3 MB.
+    /// More rows are not made room for: 4 MB.
     static let mostRows = 65_536
     /// More counters of single processors are not summed up: nothing else runs on this one meanwhile.
     static let mostCounters = 1 << 18
@@ -109,6 +111,7 @@ struct KernelWalk: ~Copyable {
             found = words[WalkWords.count]
             isWhole = words[WalkWords.isWhole] == 1
             isHere = words[WalkWords.namespace] == namespace
+            isSameList = words[WalkWords.isSame] == 1
         }
         guard isWhole else { throw .failed(WalkRefusal("the list of interfaces did not end")) }
         guard isHere else { throw .failed(WalkRefusal("this is another network namespace")) }
@@ -128,6 +131,7 @@ struct KernelWalk: ~Copyable {
         try shared.withWords { words throws(Failure) in
             for number in 0..<count {
                 let base = WalkWords.header + number * WalkWords.row
+                let counters = base + WalkWords.counters
                 try body(
                     DeviceRow(
                         index: Int32(truncatingIfNeeded: words[base]),
@@ -135,8 +139,8 @@ struct KernelWalk: ~Copyable {
                             operations: words[base + 1],
                             counterType: UInt32(truncatingIfNeeded: words[base] >> 32)),
                         counters: LinkStatistics(
-                            rxPackets: words[base + 2], txPackets: words[base + 4],
-                            rxBytes: words[base + 3], txBytes: words[base + 5])))
+                            rxPackets: words[counters], txPackets: words[counters + 2],
+                            rxBytes: words[counters + 1], txBytes: words[counters + 3])))
             }
         }
     }

@@ -5,6 +5,11 @@
 // shared counters and the sum of those of all processors. Whether that is what the interface's driver
 // does is not its business: it names the driver, and the reader decides.
 //
+// Where the list is what it was, the interfaces are taken from the rows of the walk before: then one costs
+// only the memory that its counters are in, not what tells where they are. All that is read lives: the
+// kernel counts the changes of the list (`dev_base_seq`), one that takes an interface out before it waits
+// for whoever may still read it (unlist_netdevice, then synchronize_net).
+//
 // Two ways of reading: through typed pointers, which the kernel makes loads of that cannot fault (6.2
 // on), or through a helper for each (bpf_probe_read_kernel), four times as dear.
 import LinuxSystem
@@ -20,11 +25,19 @@ enum WalkWords {
     static let isWhole = 3
     /// The number of the network namespace.
     static let namespace = 4
+    /// The number of the list that the rows are of, whole (low half), and 1 above it; 0: of none.
+    static let sequence = 5
+    /// 1: this walk takes the interfaces from the rows.
+    static let isSame = 6
     /// Then a row for each interface.
     static let header = 8
-    /// Of a row: the index (low half) and `pcpu_stat_type` (high half), the address of the driver's
-    /// operations, and packets and bytes received and sent.
-    static let row = 6
+    /// Of a row, a cache line: the index (low half) and `pcpu_stat_type` (high half), the address of the
+    /// driver's operations, packets and bytes received and sent, and the addresses of the interface and
+    /// of its per-processor counters.
+    static let row = 8
+    static let counters = 2
+    static let device = 6
+    static let perCPU = 7
 
     static func total(capacity: Int) -> Int { header + capacity * row }
 }
@@ -40,6 +53,7 @@ private enum Register {
     static let device: UInt8 = 7
     static let row: UInt8 = 8
     static let place: UInt8 = 9
+    static let sequence: UInt8 = 9
     static let frame: UInt8 = 10
     /// The four sums, while they are made: packets and bytes received and sent.
     static let sums: [UInt8] = [9, 6, 8, 7]
@@ -79,32 +93,69 @@ struct WalkProgram: BPFAssembly {
     /// Finds the thread's namespace and walks its interfaces. Gives the place of the callback's load.
     private mutating func emitEntry() -> Int {
         emitMapValue(Register.shared, map: map, offset: 0)
-        emitStore(0, at: WalkWords.count)
-        emitStore(0, at: WalkWords.isWhole)
         emit(0x85, immediate: 158)  // r0 = bpf_get_current_task_btf()
         emit(0x79, Register.scratch1, Register.result, offset: Int16(layout.taskProxy))
         emit(0x79, Register.device, Register.scratch1, offset: Int16(layout.proxyNamespace))
         emit(0x61, Register.scratch1, Register.device, offset: Int16(layout.namespaceNumber))
+        emitListNumber()
+        emit(0x79, Register.scratch2, Register.shared, offset: Int16(WalkWords.namespace * 8))
         emitStore(register: Register.scratch1, at: WalkWords.namespace)
+        emit(0x79, Register.scratch3, Register.shared, offset: Int16(WalkWords.sequence * 8))
+        let isElsewhere = emitJump(0x5d, Register.scratch1, Register.scratch2)
+        let isOther = emitJump(0x5d, Register.scratch3, Register.sequence)
+        let isOfNone = emitJump(0x15, Register.scratch3)
+        emitStore(1, at: WalkWords.isSame)
+        emit(0x79, Register.scratch1, Register.shared, offset: Int16(WalkWords.count * 8))
+        let isReady = emitJump(0x05)
+        for jump in [isElsewhere, isOther, isOfNone] { land(jump) }
+        for word in [WalkWords.isSame, WalkWords.sequence, WalkWords.count, WalkWords.isWhole] {
+            emitStore(0, at: word)
+        }
         emit(0x79, Register.scratch1, Register.device, offset: Int16(layout.namespaceDevices))
         emitStore(register: Register.scratch1, at: WalkWords.next)
         emit(0x07, Register.device, immediate: Int32(layout.namespaceDevices))
         emitStore(register: Register.device, at: WalkWords.head)
         emit(0xb7, Register.scratch1, immediate: Self.mostSteps)
+        land(isReady)
         let callbackLoad = instructions.count
         emit(0x18, Register.scratch2, 4)  // BPF_PSEUDO_FUNC
         emit(0)
         emit(0xb7, Register.scratch3, immediate: 0)
         emit(0xb7, Register.scratch4, immediate: 0)
         emit(0x85, immediate: 181)  // bpf_loop (5.17 on)
+        emit(0x79, Register.scratch1, Register.shared, offset: Int16(WalkWords.isWhole * 8))
+        let isCutOff = emitJump(0x15, Register.scratch1)
+        emit(0x79, Register.scratch1, Register.shared, offset: Int16(WalkWords.count * 8))
+        let isFull = emitJump(0x25, Register.scratch1, immediate: Int32(capacity))
+        emitStore(register: Register.sequence, at: WalkWords.sequence)
+        for jump in [isCutOff, isFull] { land(jump) }
         emit(0xb7, Register.result, immediate: 0)
         emit(0x95)
         return callbackLoad
     }
 
+    /// The number of the namespace's list as it is before the walk, as `WalkWords.sequence` has it.
+    private mutating func emitListNumber() {
+        guard let offset = layout.namespaceSequence else {
+            return emit(0xb7, Register.sequence, immediate: 0)
+        }
+        emit(0x61, Register.sequence, Register.device, offset: Int16(offset))
+        emitWide(Register.scratch2, 1 << 32)
+        emit(0x4f, Register.sequence, Register.scratch2)
+    }
+
     /// One interface: 0 goes on, 1 ends the walk.
     private mutating func emitStep(_ processors: [UInt64]) {
+        emit(0xbf, Register.place, Register.scratch1)
         emitMapValue(Register.shared, map: map, offset: 0)
+        emit(0x79, Register.scratch1, Register.shared, offset: Int16(WalkWords.isSame * 8))
+        let isListed = emitJump(0x15, Register.scratch1)
+        let hasNoRow = emitJump(0x35, Register.place, immediate: Int32(capacity))
+        emitRowAddress()
+        emit(0x79, Register.device, Register.row, offset: Int16(WalkWords.device * 8))
+        emitTyped(Register.device, layout.device)
+        let isKnown = emitJump(0x05)
+        land(isListed)
         emit(0x79, Register.device, Register.shared, offset: Int16(WalkWords.next * 8))
         emit(0x79, Register.row, Register.shared, offset: Int16(WalkWords.head * 8))
         let isDevice = emitJump(0x5d, Register.device, Register.row)
@@ -112,7 +163,6 @@ struct WalkProgram: BPFAssembly {
         emit(0xb7, Register.result, immediate: 1)
         emit(0x95)
         land(isDevice)
-        emit(0x79, Register.place, Register.shared, offset: Int16(WalkWords.count * 8))
         emit(0xbf, Register.scratch1, Register.place)
         emit(0x07, Register.scratch1, immediate: 1)
         emitStore(register: Register.scratch1, at: WalkWords.count)
@@ -121,17 +171,25 @@ struct WalkProgram: BPFAssembly {
         emitLoad(Register.scratch1, Register.device, layout.deviceList)
         emitStore(register: Register.scratch1, at: WalkWords.next)
         let isFull = emitJump(0x35, Register.place, immediate: Int32(capacity))
-        emit(0x27, Register.place, immediate: Int32(WalkWords.row * 8))
-        emit(0xbf, Register.row, Register.shared)
-        emit(0x0f, Register.row, Register.place)
-        emit(0x07, Register.row, immediate: Int32(WalkWords.header * 8))
-        emitRow(processors)
-        land(isFull)
+        emitRowAddress()
+        emitIdentity()
+        land(isKnown)
+        emitCounters(processors)
+        for jump in [hasNoRow, isFull] { land(jump) }
         emit(0xb7, Register.result, immediate: 0)
         emit(0x95)
     }
 
-    private mutating func emitRow(_ processors: [UInt64]) {
+    /// The address of the row at the place, which is below `capacity`.
+    private mutating func emitRowAddress() {
+        emit(0x27, Register.place, immediate: Int32(WalkWords.row * 8))
+        emit(0xbf, Register.row, Register.shared)
+        emit(0x0f, Register.row, Register.place)
+        emit(0x07, Register.row, immediate: Int32(WalkWords.header * 8))
+    }
+
+    /// What stays as it is while the list does.
+    private mutating func emitIdentity() {
         emitLoad(Register.scratch1, Register.device, layout.deviceIndex, size: 4)
         emit(0x63, Register.row, Register.scratch1, offset: 0)
         if let counterType = layout.deviceCounterType {
@@ -141,9 +199,13 @@ struct WalkProgram: BPFAssembly {
         emitLoad(Register.scratch1, Register.device, layout.deviceOperations)
         emit(0x7b, Register.row, Register.scratch1, offset: 8)
         emitLoad(Register.scratch1, Register.device, layout.devicePerCPU)
+        emit(0x7b, Register.row, Register.scratch1, offset: Int16(WalkWords.perCPU * 8))
+        emit(0x7b, Register.row, Register.device, offset: Int16(WalkWords.device * 8))
+    }
+
+    private mutating func emitCounters(_ processors: [UInt64]) {
         // Through the array: what comes back is a number, with which one may reckon.
-        emit(0x7b, Register.row, Register.scratch1, offset: 16)
-        emit(0x79, Register.scratch1, Register.row, offset: 16)
+        emit(0x79, Register.scratch1, Register.row, offset: Int16(WalkWords.perCPU * 8))
         emit(0x7b, Register.frame, Register.scratch1, offset: -8)
         emit(0x7b, Register.frame, Register.row, offset: -16)
         // The device's register is the last of the four.
@@ -156,7 +218,7 @@ struct WalkProgram: BPFAssembly {
         land(hasNone)
         emit(0x79, Register.scratch1, Register.frame, offset: -16)
         for (place, sum) in Register.sums.enumerated() {
-            emit(0x7b, Register.scratch1, sum, offset: Int16(16 + 8 * place))
+            emit(0x7b, Register.scratch1, sum, offset: Int16((WalkWords.counters + place) * 8))
         }
     }
 
@@ -227,7 +289,7 @@ struct WalkProgram: BPFAssembly {
 
     /// A jump forward, to where it is landed.
     private mutating func emitJump(
-        _ code: UInt8, _ destination: UInt8, _ source: UInt8 = 0, immediate: Int32 = 0
+        _ code: UInt8, _ destination: UInt8 = 0, _ source: UInt8 = 0, immediate: Int32 = 0
     ) -> Int {
         emit(code, destination, source, immediate: immediate)
         return instructions.count - 1

@@ -88,7 +88,10 @@ extension TypeFile {
             _ = file.structure(name, fields.filter { $0.0 != missing })
         }
         structures = [
-            ("net", [("ns", half, 1_216), ("dev_base_head", list, 1_856)]),
+            (
+                "net",
+                [("ns", half, 1_216), ("dev_base_head", list, 1_856), ("dev_base_seq", half, 96)]
+            ),
             ("bpf_array", [("pptrs", file.add(3, size: 0, [pointer, half, 0]), 2_496)]),
         ]
         for (name, fields) in structures where name != missing {

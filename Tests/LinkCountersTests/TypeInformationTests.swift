@@ -12,6 +12,11 @@ import Testing
         let layout = try DeviceLayout(types)
         #expect(layout.taskProxy == 64 && layout.proxyNamespace == 40)
         #expect(layout.namespaceNumber == 152 + 24 && layout.namespaceDevices == 232)
+        #if arch(x86_64)
+            #expect(layout.namespaceSequence == 12)
+        #else
+            #expect(layout.namespaceSequence == nil)
+        #endif
         #expect(layout.deviceList == 336 && layout.deviceIndex == 224)
         #expect(layout.deviceOperations == 8 && layout.devicePerCPU == 160)
         #expect(layout.deviceCounterType == 1_340)
@@ -41,11 +46,12 @@ import Testing
 
     /// Guards against: older kernels refused for what newer ones have.
     @Test func whatMayBeMissing() throws {
-        for name in ["pcpu_stat_type", "bpf_rdonly_cast"] {
+        for name in ["pcpu_stat_type", "bpf_rdonly_cast", "dev_base_seq"] {
             let types = try #require(TypeInformation(TypeFile.kernel(missing: name).bytes))
             let layout = try DeviceLayout(types)
             #expect((layout.deviceCounterType == nil) == (name == "pcpu_stat_type"))
             #expect((layout.typedPointer == nil) == (name == "bpf_rdonly_cast"))
+            #expect(layout.namespaceSequence == nil || name != "dev_base_seq")
         }
         let apart = try #require(TypeInformation(TypeFile.kernel(countersApart: true).bytes))
         #expect(throws: WalkRefusal.self) { try DeviceLayout(apart) }

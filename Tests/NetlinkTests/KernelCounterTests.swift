@@ -116,6 +116,63 @@ private func arp(from endpoint: Endpoint) -> [UInt8] {
         }
     }
 
+    /// Guards against: a walk that goes by the interfaces of the one before when they are others by now,
+    /// or looks them all up when they are the same.
+    @Test(
+        "a walk knows whether the interfaces are those of the one before",
+        .needs(.typeInformation, .ifb), arguments: [true, false])
+    func knowsTheList(_ isTyped: Bool) async throws {
+        try await Namespace.run {
+            let (host, stations) = try makeTraffic()
+            defer { withExtendedLifetime((host, stations)) {} }
+            try addTaps(20)
+            let plan = try WalkPlan.read()
+            var walk = try KernelWalk.open(plan, expected: 0, isTyped: isTyped)
+            var socket = try RouteSocket.open()
+            let elsewhere = try RunningTool("/usr/bin/unshare", ["--net", "sleep", "60"])
+            defer { elsewhere.signal(15) }
+            func check(_ isSame: Bool) throws {
+                let samples = try walk.samples()
+                #expect(walk.isSameList == (isSame && plan.layout.namespaceSequence != nil))
+                let links = try socket.links()
+                #expect(Set(samples.keys) == Set(links.map(\.index)))
+                var poller = try StatisticsPoller.open()
+                var netlink: Samples = [:]
+                try poller.poll { netlink[$0] = $1 }
+                for link in links where DriverTable.kinds.contains(link.kind ?? "") {
+                    #expect(samples[link.index] == netlink[link.index])
+                }
+            }
+            // The first run is at the opening.
+            try check(true)
+            let changes = [
+                ["link", "add", "v0", "type", "veth", "peer", "v1"], ["link", "del", "t3"],
+                ["link", "set", "t4", "netns", "\(elsewhere.pid)"],
+            ]
+            for change in changes {
+                try Tool.run("ip", change)
+                try check(false)
+                try check(true)
+            }
+            // Another one at the same index, and in the same place.
+            let index = try #require(try socket.links().map(\.index).max()) + 1
+            var former: DriverKey?
+            for kind in ["bridge", "ifb", "bridge"] {
+                if former != nil { try Tool.run("ip", "link", "del", "w") }
+                try Tool.run("ip", "link", "add", "w", "index", "\(index)", "type", kind)
+                try check(false)
+                let driver = try #require(walk.drivers()[index])
+                #expect(driver.operations != former?.operations)
+                former = driver
+                try check(true)
+            }
+            // What changes no list.
+            try Tool.run("ip", "link", "set", "t5", "name", "t5b")
+            try Tool.run("ip", "link", "set", "t6", "mtu", "9000", "up")
+            try check(true)
+        }
+    }
+
     /// Guards against: an interface left out, or read wrong, since its driver is not one of those.
     @Test(
         "what the walk does not cover comes from netlink, where it is wanted; all is told",
@@ -255,6 +312,13 @@ private func arp(from endpoint: Endpoint) -> [UInt8] {
 }
 
 extension KernelWalk {
+    /// The drivers of the latest walk, by index.
+    fileprivate borrowing func drivers() -> [Int32: DriverKey] {
+        var drivers: [Int32: DriverKey] = [:]
+        forEach { drivers[$0.index] = $0.driver }
+        return drivers
+    }
+
     /// The counters of a walk, whoever's they are.
     fileprivate mutating func samples() throws -> [Int32: LinkStatistics] {
         try run()
