@@ -20,7 +20,8 @@ let testable = strict + [.unsafeFlags(["-enable-testing"], .when(configuration: 
 // Of tests that wait for the kernel or ask for a value: they are compiled in a third of the time.
 let unhurried = strict + [.unsafeFlags(["-Onone"], .when(configuration: .release))]
 
-// Of the two programs: half the resident memory, and no Swift runtime to install on a hypervisor.
+// Of the two programs: half the resident memory, and no Swift runtime to install on a hypervisor. And of
+// the one that measures what they do.
 let standalone: [LinkerSetting] = [
     .unsafeFlags(
         ["-static-stdlib", "-l_FoundationCollections", "-l_FoundationCShims"],
@@ -154,7 +155,8 @@ let package = Package(
                 "CBench", "CLab", "ControlAPI", "Daemon", "Doctor", "Lab", "LinkCounters",
                 "LinuxSystem", "Mitigation", "Netlink", "Settings", "TrafficControl",
             ],
-            path: "Tests/Bench", exclude: ["peers"], swiftSettings: strict),
+            path: "Tests/Bench", exclude: ["peers"], swiftSettings: strict,
+            linkerSettings: standalone),
 
         // Readers of strangers' bytes, for the pure lane and for `make fuzz`.
         .target(
