@@ -45,8 +45,9 @@ struct KernelWalk: ~Copyable {
     /// The latest walk found the list of interfaces as it was, and took them from its rows.
     private(set) var isSameList = false
 
-    /// More rows are not made room for: 4 MB.
-    static let mostRows = 65_536
+    /// More rows are not made room for: with the header they are 4 MiB, the most that a kernel before 6.0
+    /// gives an array's value.
+    static let mostRows = 65_535
     /// More counters of single processors are not summed up: nothing else runs on this one meanwhile.
     static let mostCounters = 1 << 18
     private static let leastRows = 1_024

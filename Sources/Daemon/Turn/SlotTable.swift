@@ -33,10 +33,13 @@ package struct SlotTable<Value: Sendable>: Sendable {
     package var slots: [Engine.Slot] { places.indices.filter { places[$0] != nil } }
 
     /// The values, by slot.
-    package var values: [Value] { places.compactMap { $0 } }
+    package var values: [Value] { map(\.value) }
 }
 
 extension SlotTable: Sequence {
+    /// How many slots have a value: what is made of all of them finds room at once.
+    package var underestimatedCount: Int { count }
+
     /// Each slot that has a value, and the value, by slot.
     package func makeIterator() -> some IteratorProtocol<(slot: Engine.Slot, value: Value)> {
         places.indices.lazy.compactMap { slot in places[slot].map { (slot: slot, value: $0) } }

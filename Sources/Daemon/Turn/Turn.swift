@@ -63,7 +63,7 @@ package struct Turn<
     /// Ports with something of ours on them, or about to have.
     var held: [Engine.Slot: HeldPort] = [:]
     /// Ports with guards, or about to have or lose some.
-    package internal(set) var guarded = SlotTable<PortGuards>()
+    package internal(set) var guarded: [Engine.Slot: PortGuards] = [:]
     /// When the present round of counting guards began, and the ports that it has still to see.
     var countedAt: Instant?
     var uncounted: [Engine.Slot] = []

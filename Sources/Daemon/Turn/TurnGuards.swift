@@ -51,7 +51,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         var due: [Engine.Slot] = []
         for (slot, guards) in guarded where guards.isDue(at: now) { due.append(slot) }
         let limit = now.advanced(by: engine.policy.pollInterval / 2)
-        for slot in due
+        for slot in due.sorted()
         where held[slot]?.isChanging(at: now) != true && !isBesideDoubt(slot, now: now) {
             setGuards(at: slot, now: now)
             guard clock() < limit else { return }
@@ -117,7 +117,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             countedAt = now
             looksAtGuards = guardsLookedAt.map { now.since($0) >= Self.lookRound } ?? true
             if looksAtGuards { guardsLookedAt = now }
-            uncounted = guarded.filter(\.value.isInForce).map(\.slot)
+            uncounted = guarded.filter(\.value.isInForce).keys.sorted()
         }
         let step = min(Self.lookedAtInAStep, share(of: guarded.count, in: Self.guardRound))
         for slot in uncounted.suffix(step) {

@@ -48,7 +48,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         )
         var rung = memory.incident?.rung ?? .normal
         var waits = false
-        if let port = table.watched.values.first(where: { $0.port.name == document.name }) {
+        if let slot = slot(of: document.name), let port = table.watched[slot] {
             if let problem = refusal(of: document, for: port) { return .problem(409, problem) }
             rung = take(memory, for: port, now: now)
             if let slot = table.slot(of: port.port.id.index) { obey(slot, now: now) }
