@@ -320,6 +320,7 @@ final class History {
             world.startedAt = world.now
             world.watchedFrom = world.now
             let remembered = world.recall()
+            noteTakenOut(remembered)
             turn = SimulatedTurn(
                 machine: SimulatedHost(world), control: SimulatedControl(world),
                 journal: SimulatedStore(world: world), policy: world.policy, names: .default,
@@ -340,6 +341,16 @@ final class History {
             guard world.isDead else { return }
         }
         world.fail("a daemon dies at every start")
+    }
+
+    /// A daemon that died over a release may have taken limits out that the next one puts back.
+    private func noteTakenOut(_ remembered: JournalState?) {
+        for record in remembered?.ports ?? [] {
+            guard let tap = world.taps[record.index], tap.standing?.from == nil,
+                record.memory.incident?.from.rung ?? .normal > .normal
+            else { continue }
+            tap.wasWrecked = true
+        }
     }
 
     /// Ports that ended while no daemon ran are told of in one number. Of one that is there and lost its
