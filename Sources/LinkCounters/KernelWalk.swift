@@ -42,8 +42,6 @@ struct KernelWalk: ~Copyable {
     let isTyped: Bool
     /// Rows of the latest walk.
     private(set) var count = 0
-    /// The latest walk found the list of interfaces as it was, and took them from its rows.
-    private(set) var isSameList = false
 
     /// More rows are not made room for: with the header they are 4 MiB, the most that a kernel before 6.0
     /// gives an array's value.
@@ -112,7 +110,6 @@ struct KernelWalk: ~Copyable {
             found = words[WalkWords.count]
             isWhole = words[WalkWords.isWhole] == 1
             isHere = words[WalkWords.namespace] == namespace
-            isSameList = words[WalkWords.isSame] == 1
         }
         guard isWhole else { throw .failed(WalkRefusal("the list of interfaces did not end")) }
         guard isHere else { throw .failed(WalkRefusal("this is another network namespace")) }
@@ -122,6 +119,13 @@ struct KernelWalk: ~Copyable {
                 WalkRefusal("\(found) interfaces on \(processors) processors are too many for it"))
         }
         count = Int(found)
+    }
+
+    /// Whether the latest walk found the list of interfaces as it was, and took them from its rows.
+    var isSameList: Bool {
+        var isSame = false
+        shared.withWords { isSame = $0[WalkWords.isSame] == 1 }
+        return isSame
     }
 
     /// Calls `body` with each interface of the latest walk, in the kernel's order.

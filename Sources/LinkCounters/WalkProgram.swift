@@ -98,14 +98,14 @@ struct WalkProgram: BPFAssembly {
         emit(0x79, Register.device, Register.scratch1, offset: Int16(layout.proxyNamespace))
         emit(0x61, Register.scratch1, Register.device, offset: Int16(layout.namespaceNumber))
         emitListNumber()
-        emit(0x79, Register.scratch2, Register.shared, offset: Int16(WalkWords.namespace * 8))
+        emitFetch(Register.scratch2, from: WalkWords.namespace)
         emitStore(register: Register.scratch1, at: WalkWords.namespace)
-        emit(0x79, Register.scratch3, Register.shared, offset: Int16(WalkWords.sequence * 8))
+        emitFetch(Register.scratch3, from: WalkWords.sequence)
         let isElsewhere = emitJump(0x5d, Register.scratch1, Register.scratch2)
         let isOther = emitJump(0x5d, Register.scratch3, Register.sequence)
         let isOfNone = emitJump(0x15, Register.scratch3)
         emitStore(1, at: WalkWords.isSame)
-        emit(0x79, Register.scratch1, Register.shared, offset: Int16(WalkWords.count * 8))
+        emitFetch(Register.scratch1, from: WalkWords.count)
         let isReady = emitJump(0x05)
         for jump in [isElsewhere, isOther, isOfNone] { land(jump) }
         for word in [WalkWords.isSame, WalkWords.sequence, WalkWords.count, WalkWords.isWhole] {
@@ -123,9 +123,9 @@ struct WalkProgram: BPFAssembly {
         emit(0xb7, Register.scratch3, immediate: 0)
         emit(0xb7, Register.scratch4, immediate: 0)
         emit(0x85, immediate: 181)  // bpf_loop (5.17 on)
-        emit(0x79, Register.scratch1, Register.shared, offset: Int16(WalkWords.isWhole * 8))
+        emitFetch(Register.scratch1, from: WalkWords.isWhole)
         let isCutOff = emitJump(0x15, Register.scratch1)
-        emit(0x79, Register.scratch1, Register.shared, offset: Int16(WalkWords.count * 8))
+        emitFetch(Register.scratch1, from: WalkWords.count)
         let isFull = emitJump(0x25, Register.scratch1, immediate: Int32(capacity))
         emitStore(register: Register.sequence, at: WalkWords.sequence)
         for jump in [isCutOff, isFull] { land(jump) }
@@ -148,7 +148,7 @@ struct WalkProgram: BPFAssembly {
     private mutating func emitStep(_ processors: [UInt64]) {
         emit(0xbf, Register.place, Register.scratch1)
         emitMapValue(Register.shared, map: map, offset: 0)
-        emit(0x79, Register.scratch1, Register.shared, offset: Int16(WalkWords.isSame * 8))
+        emitFetch(Register.scratch1, from: WalkWords.isSame)
         let isListed = emitJump(0x15, Register.scratch1)
         let hasNoRow = emitJump(0x35, Register.place, immediate: Int32(capacity))
         emitRowAddress()
@@ -156,8 +156,8 @@ struct WalkProgram: BPFAssembly {
         emitTyped(Register.device, layout.device)
         let isKnown = emitJump(0x05)
         land(isListed)
-        emit(0x79, Register.device, Register.shared, offset: Int16(WalkWords.next * 8))
-        emit(0x79, Register.row, Register.shared, offset: Int16(WalkWords.head * 8))
+        emitFetch(Register.device, from: WalkWords.next)
+        emitFetch(Register.row, from: WalkWords.head)
         let isDevice = emitJump(0x5d, Register.device, Register.row)
         emitStore(1, at: WalkWords.isWhole)
         emit(0xb7, Register.result, immediate: 1)
@@ -278,6 +278,10 @@ struct WalkProgram: BPFAssembly {
     }
 
     // MARK: The shared array, and jumps
+
+    private mutating func emitFetch(_ register: UInt8, from word: Int) {
+        emit(0x79, register, Register.shared, offset: Int16(word * 8))
+    }
 
     private mutating func emitStore(_ value: Int32, at word: Int) {
         emit(0x7a, Register.shared, offset: Int16(word * 8), immediate: value)

@@ -346,23 +346,24 @@ int clab_memory_file(const char *name) { return memfd_create(name, MFD_CLOEXEC);
 #define UFFD_FEATURE_WP_ASYNC (1 << 15)
 #endif
 
+static int open_userfault(int flags, uint64_t features) {
+    int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | flags);
+    struct uffdio_api api = {.api = UFFD_API, .features = features};
+    return fd < 0 || ioctl(fd, UFFDIO_API, &api) == 0 ? fd : fail(fd);
+}
+
 int clab_track_writes(void) {
-    int tracker = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
-    struct uffdio_api api = {.api = UFFD_API, .features = UFFD_FEATURE_WP_ASYNC};
-    if (tracker < 0 || ioctl(tracker, UFFDIO_API, &api) == 0) return tracker;
-    return fail(tracker);
+    return open_userfault(UFFD_USER_MODE_ONLY, UFFD_FEATURE_WP_ASYNC);
 }
 
 int clab_stall_begin(uintptr_t *answer) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     char *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pages == MAP_FAILED) return -1;
-    int stall = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-    struct uffdio_api api = {.api = UFFD_API};
+    int stall = open_userfault(0, 0);
     struct uffdio_register range = {.range = {.start = (uintptr_t)(pages + page), .len = page},
                                     .mode = UFFDIO_REGISTER_MODE_MISSING};
-    if (stall >= 0 && ioctl(stall, UFFDIO_API, &api) == 0 &&
-        ioctl(stall, UFFDIO_REGISTER, &range) == 0) {
+    if (stall >= 0 && ioctl(stall, UFFDIO_REGISTER, &range) == 0) {
         *answer = range.range.start - 4;
         return stall;
     }

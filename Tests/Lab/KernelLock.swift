@@ -15,6 +15,8 @@ public final class KernelLock: Sendable {
     private let holder: Worker
     private let limit: Worker
 
+    private static let most = Duration.seconds(10)
+
     /// What the kernel cannot write yet.
     private final class Answer: Sendable {
         let address: UInt
@@ -52,15 +54,16 @@ public final class KernelLock: Sendable {
     public init() throws(LabError) {
         let answer = try Answer()
         self.answer = answer
-        let end = Moment.now + .seconds(10)
+        let end = Moment.now + Self.most
+        // Before there is a holder: what fails behind it leaves nobody waiting.
+        limit = try Worker("lock limit") { signal in
+            signal.wait(until: end)
+            answer.give()
+        }
         holder = try Worker("lock") { _ in _ = unsafe clab_link_state("lo", answer.address) }
         guard answer.isAwaited(by: end) else {
             answer.give()
             throw LabError("hold RTNL", detail: "the kernel did not come to the answer")
-        }
-        limit = try Worker("lock limit") { signal in
-            signal.wait(until: .now + .seconds(10))
-            answer.give()
         }
     }
 

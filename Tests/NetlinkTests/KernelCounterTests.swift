@@ -55,6 +55,20 @@ private func arp(from endpoint: Endpoint) -> [UInt8] {
         + [UInt8](repeating: 0, count: 6) + address
 }
 
+/// Netlink's counters of an interface are none below those of a walk before it, and none above those of
+/// one after it.
+private func expect(
+    _ netlink: Samples, between before: Samples, and after: Samples, at index: Int32
+) throws {
+    let (low, sample, high) = try (
+        #require(before[index]), #require(netlink[index]), #require(after[index])
+    )
+    #expect(low.rxPackets <= sample.rxPackets && sample.rxPackets <= high.rxPackets)
+    #expect(low.rxBytes <= sample.rxBytes && sample.rxBytes <= high.rxBytes)
+    #expect(low.txPackets <= sample.txPackets && sample.txPackets <= high.txPackets)
+    #expect(low.txBytes <= sample.txBytes && sample.txBytes <= high.txBytes)
+}
+
 @Suite(.serialized) struct KernelCounterTests {
     /// Guards against: a number of the walk that is not netlink's, in either of its two ways of
     /// reading.
@@ -90,15 +104,8 @@ private func arp(from endpoint: Endpoint) -> [UInt8] {
                 let after = try walk.samples()
                 #expect(before.count == netlink.count)
                 for link in covered {
-                    let (low, sample, high) = try (
-                        #require(before[link.index]), #require(netlink[link.index]),
-                        #require(after[link.index])
-                    )
-                    #expect(low.rxPackets <= sample.rxPackets && sample.rxPackets <= high.rxPackets)
-                    #expect(low.rxBytes <= sample.rxBytes && sample.rxBytes <= high.rxBytes)
-                    #expect(low.txPackets <= sample.txPackets && sample.txPackets <= high.txPackets)
-                    #expect(low.txBytes <= sample.txBytes && sample.txBytes <= high.txBytes)
-                    if sample.txPackets > 0 { counted.insert(link.index) }
+                    try expect(netlink, between: before, and: after, at: link.index)
+                    if netlink[link.index]?.txPackets ?? 0 > 0 { counted.insert(link.index) }
                 }
             }
             flood.stop()
@@ -145,12 +152,7 @@ private func arp(from endpoint: Endpoint) -> [UInt8] {
                 try poller.poll { netlink[$0] = $1 }
                 let after = try walk.samples()
                 for link in links where DriverTable.kinds.contains(link.kind ?? "") {
-                    let (low, sample, high) = try (
-                        #require(samples[link.index]), #require(netlink[link.index]),
-                        #require(after[link.index])
-                    )
-                    #expect(low.txPackets <= sample.txPackets && sample.txPackets <= high.txPackets)
-                    #expect(low.rxBytes <= sample.rxBytes && sample.rxBytes <= high.rxBytes)
+                    try expect(netlink, between: samples, and: after, at: link.index)
                 }
             }
             // The first run is at the opening.

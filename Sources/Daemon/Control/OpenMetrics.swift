@@ -204,7 +204,11 @@ struct OpenMetrics {
         begin(
             "sluice_port_guard_refused_packets", "counter",
             "Frames that a port's guards refused, or would have, of the ten ports with most.")
-        for port in most(ports, { refused($0) > 0 ? refused($0) : nil }) {
+        let refusing = most(ports) { port in
+            let count = refused(port)
+            return count > 0 ? count : nil
+        }
+        for port in refusing {
             let packets = port.guards?.refusedPackets ?? [:]
             for (reason, count) in packets.sorted(by: { $0.key < $1.key }) {
                 add(

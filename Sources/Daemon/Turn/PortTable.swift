@@ -298,10 +298,11 @@ package struct PortTable: Sendable {
     mutating func watch(_ port: WatchedPort, at slot: Engine.Slot) {
         if watched[slot]?.link.name != port.link.name { renamed.insert(slot) }
         if watched[slot] != nil {
-            watched[slot]?.port = port.port
-            watched[slot]?.match = port.match
-            watched[slot]?.link = port.link
-            return
+            return update(slot) { known in
+                known.port = port.port
+                known.match = port.match
+                known.link = port.link
+            }
         }
         if rowOf[port.port.id.index] != nil { remove(port.port.id.index) }
         watched[slot] = port

@@ -107,6 +107,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         let view = engine.view(slot)
         let watched = table.watched[slot]
         let limits = view.limits
+        let passing = limits.flatMap { _ in table.passing[slot] }
         return PortStatus(
             name: view.port.name.description, index: view.port.id.index,
             portClass: view.port.portClass.rawValue,
@@ -116,8 +117,8 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
             incident: view.incident, isVictim: view.isVictim,
             offered: Loads(
                 from: view.offeredFrom.map(Load.init), to: view.offeredTo.map(Load.init)),
-            delivered: limits.flatMap { _ in table.passing[slot]?.delivered },
-            lane: limits.flatMap { _ in table.passing[slot]?.lane },
+            delivered: passing?.delivered,
+            lane: passing?.lane,
             cap: limits.map {
                 Loads(from: ($0.from?.cap).map(Load.init), to: ($0.to?.cap).map(Load.init))
             },

@@ -51,7 +51,7 @@ extension Turn where Machine: ~Copyable, Control: ~Copyable, Store: ~Copyable {
         if let slot = slot(of: document.name), let port = table.watched[slot] {
             if let problem = refusal(of: document, for: port) { return .problem(409, problem) }
             rung = take(memory, for: port, now: now)
-            if let slot = table.slot(of: port.port.id.index) { obey(slot, now: now) }
+            obey(slot, now: now)
         } else if memory != PortMemory() {
             waits = true
             let until = now.advanced(by: engine.policy.forgiveness)
